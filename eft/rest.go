@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,7 +114,9 @@ func NewREST(c RESTConfig) (*REST, error) {
 	if err != nil {
 		return nil, err
 	}
-	// No connection is kept: the service behind the address changes with every move.
+	// No connection is kept: the service behind the address changes with every move. Its session is, so that not every
+	// request costs a signature.
+	trust.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	transport := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true, TLSHandshakeTimeout: c.Timeout,
 		ResponseHeaderTimeout: c.Timeout}
 	return &REST{c: c, base: base, client: &http.Client{Transport: transport, Timeout: c.Timeout,
