@@ -78,7 +78,7 @@ func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done 
 			}
 			same = r.findings(i, obs) == shown
 		}
-		if asked || attempt == 1 {
+		if asked || attempt == 1 { // a step under way is not cut short between two attempts
 			if err := r.stopped(ctx); err != nil {
 				return obs, false, err
 			}

@@ -30,7 +30,7 @@ type factStore interface {
 	loadEntries(name string) map[string]json.RawMessage
 	saveFact(name, key string, value json.RawMessage) error
 	waived(step string) bool
-	wasDone(target string) bool // before the first attempt of the step
+	before() map[string]bool // the targets that were as wanted before the first attempt of the step
 }
 
 type factKey struct{}
@@ -204,11 +204,10 @@ func (f *stepFacts) waived(step string) bool {
 	return st.status() == StatusWaived && st.run == len(f.j.fold.runs)
 }
 
-func (f *stepFacts) wasDone(target string) bool {
+func (f *stepFacts) before() map[string]bool {
 	f.j.mu.Lock()
 	defer f.j.mu.Unlock()
-	return slices.ContainsFunc(f.j.fold.step(f.step.ID).before0,
-		func(item Item) bool { return item.Target == jsonText(target) && item.Done })
+	return wanted(f.j.fold.step(f.step.ID).before0)
 }
 
 func (f *stepFacts) saveFact(name, key string, value json.RawMessage) error {

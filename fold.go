@@ -421,10 +421,6 @@ func (st stepState) status() StepStatus {
 	return st.looked
 }
 
-// mayLack reports whether the step may have been begun once more than the journal knows: one that was opened may have
-// lost its end.
-func (j *Journal) mayLack(st stepState) bool { return st.intent < j.opened }
-
 // done reports whether a step needs nothing more. A Check is done only for a time; see run.due.
 func (st stepState) done() bool {
 	switch st.status() {

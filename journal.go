@@ -452,6 +452,10 @@ func (j *Journal) state(step string) stepState {
 	return j.fold.step(step)
 }
 
+// mayLack reports whether the step may have been begun once more than the journal knows: one that was opened may have
+// lost its end.
+func (j *Journal) mayLack(st stepState) bool { return st.intent < j.opened }
+
 // enter lets one run or undo of this process write at a time; the store keeps other holders out.
 func (j *Journal) enter() error {
 	j.mu.Lock()

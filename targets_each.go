@@ -76,8 +76,9 @@ func (t PerTarget) Step(s Step) Step {
 	}
 	if s.Undone == nil && t.Undone != nil {
 		s.Undone = func(ctx context.Context) (Observation, error) {
+			before := before(ctx)
 			return t.Look(ctx, func(ctx context.Context, target string) (Item, error) {
-				if wasDone(ctx, target) {
+				if before[jsonText(target)] {
 					return Item{Done: true, Found: "as it was"}, nil
 				}
 				return t.Undone(ctx, target)
@@ -89,8 +90,9 @@ func (t PerTarget) Step(s Step) Step {
 	}
 	if s.Undo == nil && t.Undo != nil {
 		s.Undo = func(ctx context.Context) error {
+			before := before(ctx)
 			return t.Each(ctx, func(ctx context.Context, target string) error {
-				if wasDone(ctx, target) {
+				if before[jsonText(target)] {
 					return nil
 				}
 				return t.Undo(ctx, target)
@@ -100,9 +102,11 @@ func (t PerTarget) Step(s Step) Step {
 	return s
 }
 
-func wasDone(ctx context.Context, target string) bool {
-	store, ok := ctx.Value(factKey{}).(factStore)
-	return ok && store.wasDone(target)
+func before(ctx context.Context) map[string]bool {
+	if store, ok := ctx.Value(factKey{}).(factStore); ok {
+		return store.before()
+	}
+	return nil
 }
 
 // Each calls do for every target and returns nil or [Targets].

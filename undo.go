@@ -160,7 +160,7 @@ func (r *run) mayHaveFired(i int) bool {
 	if r.p.steps[i].Kind != Once || st.effect != effectNone || st.done() || !r.j.mayLack(st) {
 		return false
 	}
-	for k := r.lanes[r.p.in[i]].from; k < i; k++ {
+	for k := i - 1; k >= r.lanes[r.p.in[i]].from; k-- {
 		before := r.j.state(r.p.steps[k].ID)
 		if r.p.steps[k].Kind == Once && !before.done() {
 			return false
@@ -261,16 +261,22 @@ func (r *run) untilUndone(limit context.Context, i int) (Observation, error) {
 // takenBack reports whether an observation shows nothing of the change: every target was looked at, the wanted state
 // does not hold, and no target has it that did not have it before.
 func takenBack(obs Observation, before []Item) bool {
-	had := map[string]bool{}
-	for _, item := range before {
-		had[item.Target] = item.Done
-	}
+	had := wanted(before)
 	for _, item := range obs.Items {
 		if item.Unknown || item.Done && !had[jsonText(item.Target)] {
 			return false
 		}
 	}
 	return !obs.Done && unlisted(obs, before) == ""
+}
+
+// wanted are the targets that stood as wanted.
+func wanted(items []Item) map[string]bool {
+	had := map[string]bool{}
+	for _, item := range items {
+		had[item.Target] = item.Done
+	}
+	return had
 }
 
 // unlisted tells of a target that may have been changed and that an observation does not show any more.

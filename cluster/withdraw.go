@@ -18,9 +18,14 @@ func (c *core) announce(ctx context.Context, group, node string) error {
 	if c.d.KeepsMoves() {
 		return nil // StartMove does
 	}
-	if err := c.setMark(ctx, wsfc.MoveKey(group), node); err != nil {
-		return unchanged("announce move", group,
-			"make the cluster's configuration writable for the account, then run again", err)
+	const op = "announce move"
+	key, found := wsfc.MoveKey(group), ""
+	err := c.setting(ctx, op, group, func(ctx context.Context) (_ bool, err error) {
+		found, err = c.readMark(ctx, key)
+		return found == node, err
+	}, func(ctx context.Context, via string) error { return c.d.SwapMark(ctx, via, key, found, node) })
+	if err != nil {
+		return unchanged(op, group, "make the cluster's configuration writable for the account, then run again", err)
 	}
 	return nil
 }
@@ -36,23 +41,6 @@ func (c *core) announced(ctx context.Context, group string, err error) {
 	if err := c.ClearMove(ctx, group); err != nil {
 		c.log.WarnContext(ctx, "the mark of a move stays in the cluster", "mark", wsfc.MoveKey(group), "error", err)
 	}
-}
-
-func (c *core) setMark(ctx context.Context, key, text string) error {
-	old, err := c.readMark(ctx, key)
-	if err != nil || old == text {
-		return err
-	}
-	_, err = c.send(ctx, "set mark", "",
-		func(ctx context.Context, via string) error { return c.d.SwapMark(ctx, via, key, old, text) })
-	if stays(err) {
-		return err
-	}
-	now, readErr := c.readMark(ctx, key)
-	if readErr == nil && now == text {
-		return nil
-	}
-	return doubt("set mark", key, "run again", errors.Join(err, readErr, failover.ErrNotObserved))
 }
 
 // readMark returns the text stored under key, "" for none.
