@@ -275,7 +275,8 @@ type GuardSighting struct {
 }
 
 // WatchOldServer looks every interval at the old server and disables there what comes up, until ctx ends. It reports
-// every round in which something changed or failed; report must return quickly. It returns nil when ctx was cancelled.
+// every round in which something changed or failed, also the one that the end of ctx cut short when it had begun to act;
+// report must return quickly. It returns nil when ctx was cancelled.
 func WatchOldServer(ctx context.Context, o GuardOptions, interval time.Duration, report func(GuardSighting)) error {
 	g, err := newGuard(o)
 	if err != nil {
@@ -288,7 +289,7 @@ func WatchOldServer(ctx context.Context, o GuardOptions, interval time.Duration,
 	for {
 		seen := g.round(ctx)
 		if text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err); report != nil &&
-			(seen.Acted && seen.Err == nil || ctx.Err() == nil && text != last) {
+			(seen.Acted && seen.Err == nil || text != last && (seen.Acted || ctx.Err() == nil)) {
 			last = text
 			report(seen)
 		}

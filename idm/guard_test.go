@@ -74,6 +74,33 @@ func TestWatchOldServer(t *testing.T) {
 	require.True(t, acted, "what was done is reported")
 }
 
+// A watch that is ended while it works still tells what it did: the start option was set, the driver may be stopping.
+func TestAWatchThatIsEndedTellsWhatItDid(t *testing.T) {
+	cfg := smallPair()
+	cfg.Drivers = 1
+	m := newMove(t, cfg)
+	old := m.tree.Server("srv1")
+	old.Behave(m.drivers[0], idmtest.Behaviour{StopTime: time.Hour})
+	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for old.State(m.drivers[0]) != idmtest.StateStopping && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system", Poll: time.Millisecond,
+		Dial: func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
+	var seen []idm.GuardSighting
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) { seen = append(seen, s) }))
+	require.Len(t, seen, 1)
+	require.True(t, seen[0].Acted)
+	require.NotEqual(t, failover.NotApplied, failover.OutcomeOf(seen[0].Err), "%v", seen[0].Err)
+	require.Equal(t, idmtest.StartManual, old.StartOption(m.drivers[0]))
+}
+
 // The guard never stops a driver that is enabled nowhere else.
 func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
 	m := newMove(t, pair())
