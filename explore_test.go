@@ -1,11 +1,11 @@
 package failover_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,327 +27,11 @@ var (
 	exploreCount = flag.Int("explore.count", 2000, "how many random traces are tried")
 )
 
-// explored is one history of a world in which everything can go wrong that a choice says. The truth about each effect
-// stands in the world; what the engine says of it is compared with that truth after every run and undo.
-type explored struct {
-	choose func(what string, n int) int
-	trace  []string
-
-	parts []string // of a joined procedure, or one that is called ""
-	after []string // what the last of them waits for
-	cuts  bool     // the disk of the journal may lose its end between two actions
-	cut   bool     // it has lost some
-
-	effect  map[string]bool // "part/step/target": in effect because of us
-	late    []func()        // effects that are still on their way
-	coming  bool            // one of them is not an undo
-	fired   map[string]int  // effects of the Once, by part
-	everTwo bool
-	bad     string // the first violation
-
-	store  *failovertest.Store
-	locks  []*exploredLock
-	dead   bool
-	cancel func()          // ends the context of this action
-	stop   func()          // asks the run of this action to stop
-	ended  bool            // one of the two was called
-	full   bool            // the disk of the journal, in this action
-	hidden map[string]bool // targets that cannot be observed in this action
-	faulty map[string]bool // checks that do not hold in this action
-	undoes bool            // an undo has begun to take something back
-}
-
-func (w *explored) pick(what string, options ...string) string {
-	choice := options[w.choose(what, len(options))]
-	w.trace = append(w.trace, what+"="+choice)
-	return choice
-}
-
-func (w *explored) violated(format string, args ...any) {
-	if w.bad == "" {
-		w.bad = fmt.Sprintf(format, args...)
-	}
-}
-
-var (
-	errDead = errors.New("the process is dead")
-	errFull = errors.New("no space left on device")
-)
-
-// exploredLock is a lock whose answers can be lost, before the request took effect or behind it.
-type exploredLock struct {
-	failovertest.Lock
-	w *explored
-}
-
-func (l *exploredLock) call(what string, do func() error) error {
-	if l.w.dead {
-		return errDead
-	}
-	switch l.w.pick(what+" the lock", "answers", "lost with effect", "lost without effect") {
-	case "lost with effect":
-		_ = do()
-		return errLost
-	case "lost without effect":
-		return errLost
-	}
-	return do()
-}
-
-func (l *exploredLock) Acquire(ctx context.Context, c failover.Claim) error {
-	return l.call("take", func() error { return l.Lock.Acquire(ctx, c) })
-}
-
-func (l *exploredLock) Release(ctx context.Context, c failover.Claim) error {
-	return l.call("release", func() error { return l.Lock.Release(ctx, c) })
-}
-
-func (l *exploredLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
-	return l.call("take over", func() error { return l.Lock.TakeOver(ctx, from, to) })
-}
-
-// exploredStore is the journal on a disk that can be full.
-type exploredStore struct {
-	failover.Store
-	w *explored
-}
-
-type exploredWriter struct {
-	failover.StoreWriter
-	w *explored
-}
-
-func (s exploredStore) Create(ctx context.Context, h failover.Holder) (failover.StoreWriter, error) {
-	writer, err := s.Store.Create(ctx, h)
-	return exploredWriter{writer, s.w}, err
-}
-
-func (s exploredStore) Open(ctx context.Context, h failover.Holder) (failover.StoreWriter, error) {
-	writer, err := s.Store.Open(ctx, h)
-	return exploredWriter{writer, s.w}, err
-}
-
-func (s exploredWriter) Append(line []byte) error {
-	if s.w.full {
-		return errFull
-	}
-	return s.StoreWriter.Append(line)
-}
-
-func (w *explored) journal() (*failover.Journal, error) {
-	j, err := failover.OpenJournalFrom(context.Background(), exploredStore{w.store, w})
-	if errors.Is(err, fs.ErrNotExist) {
-		return failover.CreateJournalIn(context.Background(), exploredStore{w.store, w})
-	}
-	return j, err
-}
-
-// set is an effect, or the end of one. Two sides are active together when the new one is started while the old one is
-// not held.
-func (w *explored) set(key string, on bool) {
-	w.effect[key] = on
-	part, step, _ := strings.Cut(key, "/")
-	if step == "swap/" && on {
-		w.fired[part]++
-	}
-	held := w.effect[part+"/hold/a"] && w.effect[part+"/hold/b"]
-	w.everTwo = w.everTwo || w.effect[part+"/start/"] && !held
-}
-
-func (w *explored) settleLate() {
-	for _, f := range w.late {
-		f()
-	}
-	w.late, w.coming = nil, false
-}
-
-func (w *explored) pending(step string) bool {
-	for key, on := range w.effect {
-		if on && strings.HasPrefix(key, step+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-func (w *explored) complete() bool {
-	return !slices.ContainsFunc(w.parts, func(part string) bool {
-		return !w.effect[part+"/hold/a"] || !w.effect[part+"/hold/b"] || !w.effect[part+"/swap/"] || !w.effect[part+"/start/"]
-	})
-}
-
-// id is what the explored world calls a step of the procedure.
-func (w *explored) id(step string) string {
-	if len(w.parts) == 1 {
-		return "/" + strings.TrimPrefix(step, "s/")
-	}
-	return strings.Replace(step, "/s/", "/", 1)
-}
-
-func (w *explored) keys(id string) []string {
-	if strings.HasSuffix(id, "/hold") {
-		return []string{id + "/a", id + "/b"}
-	}
-	return []string{id + "/"}
-}
-
-func (w *explored) observe(id string) func(context.Context) (failover.Observation, error) {
-	return func(context.Context) (failover.Observation, error) {
-		if w.dead {
-			return failover.Observation{}, errDead
-		}
-		if w.hidden[id] {
-			return failover.Observation{},
-				&failover.Error{Op: "observe", Target: id, Outcome: failover.NotApplied, Err: errors.New("no route")}
-		}
-		obs := failover.Observation{Done: true, Found: "as it is", Would: "change " + id}
-		for _, key := range w.keys(id) {
-			obs.Done = obs.Done && w.effect[key]
-			if len(w.keys(id)) > 1 {
-				obs.Items = append(obs.Items, failover.Item{Target: key, Done: w.effect[key], Found: fmt.Sprint(w.effect[key])})
-			}
-		}
-		return obs, nil
-	}
-}
-
-func refused(id string) error {
-	return &failover.Error{Op: "change", Target: id, Outcome: failover.NotApplied, Err: errors.New("connection refused")}
-}
-
-// call is what befalls one Apply or Undo.
-func (w *explored) call(id, what string, on bool) error {
-	if w.dead {
-		return errDead
-	}
-	if w.ended {
-		w.violated("%s %s by a run that was asked to end", what, id)
-	}
-	keys := w.keys(id)
-	all := func() {
-		for _, key := range keys {
-			w.set(key, on)
-		}
-	}
-	options := []string{"applied", "refused", "lost with effect", "lost without effect", "late", "killed before",
-		"killed after", "panic after", "cancelled after", "disk full after"}
-	if len(keys) > 1 {
-		options = append(options, "one refused", "one lost")
-	}
-	if !on {
-		options = append(options, "says yes and does nothing")
-	}
-	switch w.pick(what+" "+id, options...) {
-	case "applied":
-		all()
-	case "refused":
-		return refused(id)
-	case "lost with effect":
-		all()
-		return errLost
-	case "lost without effect":
-		return errLost
-	case "late":
-		w.late, w.coming = append(w.late, all), w.coming || on
-		return errLost
-	case "killed before":
-		w.kill()
-		return errDead
-	case "killed after":
-		all()
-		w.kill()
-		return errDead
-	case "panic after":
-		all()
-		panic("oh")
-	case "cancelled after":
-		all()
-		w.cancel()
-		return errLost
-	case "disk full after":
-		all()
-		w.full = true
-	case "one refused":
-		w.set(keys[0], on)
-		return failover.Targets{{Target: keys[0]}, {Target: keys[1], Err: refused(keys[1])}}.Err()
-	case "one lost":
-		w.set(keys[0], on)
-		return failover.Targets{{Target: keys[0], Err: refused(keys[0])},
-			{Target: keys[1], Err: errLost}}.Err()
-	}
-	return nil
-}
-
-func (w *explored) kill() {
-	w.dead = true
-	w.store.Kill()
-}
-
-func (w *explored) procedure() failover.Procedure {
-	if len(w.parts) == 1 {
-		return w.part(0)
-	}
-	var parts []failover.Part
-	for n, name := range w.parts {
-		parts = append(parts, failover.Part{Name: name, Procedure: w.part(n)})
-	}
-	parts[len(parts)-1].After = w.after
-	p, err := failover.Join(failover.JoinOptions{Name: "explored", Limit: 1}, parts...)
-	if err != nil {
-		panic(err)
-	}
-	return p
-}
-
-func (w *explored) part(n int) failover.Procedure {
-	name := w.parts[n] + "/"
-	check := func(id string, entry bool) failover.Step {
-		return failover.Step{ID: id, Title: id, Kind: failover.Check, Entry: entry,
-			Observe: func(context.Context) (failover.Observation, error) {
-				if w.dead {
-					return failover.Observation{}, errDead
-				}
-				return failover.Observation{Done: !w.faulty[name+id], Found: "looked"}, nil
-			}}
-	}
-	change := func(id string) failover.Step {
-		return failover.Step{ID: id, Title: id, Kind: failover.Change, Attempts: 2, Timeout: 30 * time.Millisecond,
-			Poll:    10 * time.Millisecond,
-			Observe: w.observe(name + id), Apply: func(context.Context) error { return w.call(name+id, "apply", true) },
-			Undo: func(context.Context) error { return w.call(name+id, "undo", false) }}
-	}
-	swap := failover.Step{ID: "swap", Title: "swap", Kind: failover.Once, Timeout: 30 * time.Millisecond,
-		Poll:    10 * time.Millisecond,
-		Observe: w.observe(name + "swap"),
-		Apply: func(context.Context) error {
-			if w.faulty[name+"ready"] {
-				w.violated("the Once was fired although the check that guards it does not hold")
-			}
-			return w.call(name+"swap", "fire", true)
-		},
-		Probe: func(context.Context) (failover.Outcome, error) {
-			switch {
-			case w.dead:
-				return failover.InDoubt, errDead
-			case w.effect[name+"swap/"]:
-				return failover.Applied, nil
-			case len(w.late) > 0:
-				return failover.InDoubt, nil // what is on its way cannot be told from what never was sent
-			}
-			if w.pick("probe", "tells the truth", "cannot tell") == "cannot tell" {
-				return failover.InDoubt, nil
-			}
-			return failover.NotApplied, nil
-		}}
-	return failover.Procedure{Name: "explored", Lock: w.locks[n],
-		Stages: []failover.Stage{{Name: "s",
-			Steps: []failover.Step{check("entry", true), check("ready", false), change("hold"), swap, change("start")}}}}
-}
-
 // history plays actions until the procedure is at an end or there were enough, and checks what the engine says after
 // each.
 func (w *explored) history(ctx context.Context, actions int) error {
 	w.effect, w.fired, w.store = map[string]bool{}, map[string]int{}, failovertest.NewStore("machine one")
+	w.others, w.plans, w.said = map[string]int{}, map[failover.PlanHash]map[string]string{}, map[string]bool{}
 	for range w.parts {
 		lock := &exploredLock{w: w}
 		lock.Fail = func(string) error {
@@ -362,6 +45,7 @@ func (w *explored) history(ctx context.Context, actions int) error {
 	var old *failovertest.Store // the journal's copy that another machine went on without
 	for n := range actions {
 		w.dead, w.full, w.ended, w.hidden, w.faulty = false, false, false, map[string]bool{}, map[string]bool{}
+		w.agreed = map[string]string{}
 		action := "run"
 		if n > 0 {
 			options := []string{"run", "undo", "resolve and run", "resolve and undo", "run on another machine"}
@@ -430,6 +114,14 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 	stop := make(chan struct{})
 	w.cancel = func() { w.ended = true; cancel() }
 	w.stop = sync.OnceFunc(func() { w.ended = true; close(stop) })
+	if strings.HasPrefix(action, "resolve") {
+		w.resolve(j)
+	}
+	before := w.version
+	if w.rich {
+		w.version = cmp.Or(w.pick("program", "", "does more", "starts elsewhere", "starts nothing"), before)
+		w.person(j)
+	}
 	p := w.procedure()
 	o := options(j)
 	o.Stop = stop
@@ -437,8 +129,17 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 		if w.dead {
 			return failover.Approval{}, errDead
 		}
-		switch w.pick("gate "+q.Step.ID, "approves", "waits", "refuses", "approves while the check breaks",
-			"stops the run", "is cancelled") {
+		id := w.id(q.Step)
+		options := []string{"approves", "waits", "refuses", "approves while the check breaks", "stops the run", "is cancelled"}
+		if w.rich {
+			options = append(options, "approves while somebody else changes it")
+		}
+		if !q.Undo {
+			w.agreed[id] = q.Observation.Found
+		}
+		switch w.pick("gate "+q.Step.ID, options...) {
+		case "approves while somebody else changes it":
+			w.others[id]++
 		case "waits":
 			return failover.Approval{}, failover.ErrWaiting
 		case "refuses":
@@ -452,8 +153,11 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 		}
 		return failover.Approval{By: "gate"}, nil
 	}
-	if strings.HasPrefix(action, "resolve") {
-		w.resolve(j)
+	o.Confirm = w.confirm
+	if w.rich && !strings.Contains(action, "undo") {
+		if err := w.approve(ctx, p, j, &o); err != nil {
+			return false, err
+		}
 	}
 	if action == "run on another machine" {
 		for _, lock := range w.locks {
@@ -472,6 +176,9 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 			w.violated("a run was completed after an undo had begun")
 		}
 	}
+	if rep == nil {
+		w.version = before
+	}
 	if w.dead {
 		return false, nil
 	}
@@ -486,7 +193,7 @@ func (w *explored) resolve(j *failover.Journal) {
 			continue
 		}
 		there, all := false, true
-		for _, key := range w.keys(w.id(s.ID)) {
+		for _, key := range w.keys(w.id(s.StepInfo)) {
 			there, all = there || w.effect[key], all && w.effect[key]
 		}
 		if there && !all {
@@ -498,6 +205,73 @@ func (w *explored) resolve(j *failover.Journal) {
 		}
 		_ = j.Resolve(s.ID, outcome, "operator", "looked at the target")
 	}
+}
+
+// person confirms the Manual step between two runs.
+func (w *explored) person(j *failover.Journal) {
+	for _, s := range j.Report().Steps {
+		if s.Kind == failover.Manual && s.Status != failover.StatusConfirmed && w.pick("a person", "", "confirms") != "" {
+			if j.Confirm(s.ID, failover.Statement{By: "operator", Says: "done", Reason: "did it"}) == nil {
+				w.said[strings.TrimSuffix(w.id(s.StepInfo), "call")] = true
+			}
+		}
+	}
+}
+
+// confirm is the person who is asked about the Manual step.
+func (w *explored) confirm(_ context.Context, q failover.Request) (failover.Statement, error) {
+	if w.dead {
+		return failover.Statement{}, errDead
+	}
+	switch w.pick("confirm "+q.Step.ID, "is done", "waits", "fails", "is done while the check breaks", "stops the run",
+		"is cancelled") {
+	case "waits":
+		return failover.Statement{}, failover.ErrWaiting
+	case "fails":
+		return failover.Statement{}, errors.New("nobody answers")
+	case "is done while the check breaks":
+		w.faulty[w.parts[0]+"/ready"] = true
+	case "stops the run":
+		w.stop()
+	case "is cancelled":
+		w.cancel()
+	}
+	w.said[strings.TrimSuffix(w.id(q.Step), "call")] = true
+	return failover.Statement{By: "operator", Says: "done", Reason: "did it"}, nil
+}
+
+// approve runs under a plan, made now or before; somebody else may change something between plan and run.
+func (w *explored) approve(ctx context.Context, p failover.Procedure, j *failover.Journal, o *failover.RunOptions) error {
+	which := w.pick("approved", "nothing", "a new plan", "the plan of before", "a new plan, and there is no gate")
+	if which == "nothing" {
+		return nil
+	}
+	if which != "the plan of before" {
+		plan, err := p.Plan(ctx, j)
+		if errors.Is(err, failover.ErrWrongJournal) || errors.Is(err, failover.ErrUndone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w.newest, w.plans[plan.Findings] = plan.Findings, map[string]string{}
+		for _, s := range plan.Steps {
+			if s.Action == failover.ActionApply {
+				w.plans[plan.Findings][w.id(s.StepInfo)] = s.Observation.Found
+			}
+		}
+	}
+	if which == "a new plan, and there is no gate" {
+		o.Gate = nil
+	}
+	o.Approved = w.newest
+	for id, found := range w.plans[w.newest] {
+		w.agreed[id] = found
+	}
+	if step := w.pick("somebody else changes", "nothing", "hold", "more", "swap", "start", "start@b"); step != "nothing" {
+		w.others[w.parts[0]+"/"+step]++
+	}
+	return nil
 }
 
 // judge compares what the engine says with what is so.
@@ -526,10 +300,10 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		ours = ours || on
 	}
 	for _, s := range rep.Steps {
-		s.ID = w.id(s.ID)
+		s.ID = w.id(s.StepInfo)
 		whole := true
 		for _, key := range w.keys(s.ID) {
-			whole = whole && (w.effect[key] || s.Kind == failover.Check)
+			whole = whole && (w.effect[key] || s.Kind == failover.Check || s.Kind == failover.Manual)
 		}
 		if s.Status == failover.StatusApplied && !whole {
 			w.violated("%s is called applied and is not, or not everywhere, in effect", s.ID)
@@ -551,7 +325,8 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		w.violated("the result is %s with something of ours in effect", rep.Result)
 	case err == nil && undo && (ours || w.coming):
 		w.violated("the undo says that it is done, and something is left")
-	case slices.ContainsFunc(w.locks, func(l *exploredLock) bool { return !l.Held() }) && ours && !w.complete() && !errors.Is(err, failover.ErrUndone):
+	case slices.ContainsFunc(w.locks, func(l *exploredLock) bool { return !l.Held() }) && ours && !w.complete() && !w.rests &&
+		!errors.Is(err, failover.ErrUndone):
 		w.violated("the lock was released half-way (%s)", rep.Result)
 	case err != nil && failover.NextOf(err) == "":
 		w.violated("it stopped without a next action: %v", err)
@@ -559,6 +334,7 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		!errors.Is(err, failover.ErrUndone):
 		w.violated("the result is %s and the error %v", rep.Result, err)
 	}
+	w.rests = w.rests || w.complete()
 	for _, s := range rep.Steps {
 		if s.Status == failover.StatusUndone {
 			w.undoes = true
@@ -657,7 +433,7 @@ func TestExploreLongHistories(t *testing.T) {
 			if n%4 == 1 {
 				w.after = []string{"one"}
 			}
-			w.cuts = n%3 == 0
+			w.cuts, w.rich = n%3 == 0, n%5 < 3
 			require.NoError(t, w.history(t.Context(), 12))
 			if w.bad != "" {
 				t.Fatalf("seed %d, history %d: %s\nin %s", *exploreSeed, n, w.bad, strings.Join(w.trace, ", "))
@@ -672,7 +448,7 @@ func FuzzExplore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, choices []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			at := -1
-			w := &explored{parts: []string{""}, choose: func(_ string, n int) int {
+			w := &explored{parts: []string{""}, rich: true, choose: func(_ string, n int) int {
 				if at++; at >= len(choices) {
 					return 0
 				}
