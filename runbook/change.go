@@ -179,7 +179,7 @@ func (c call) undo(ctx context.Context, proc failover.Procedure) (err error) {
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	if name, _ := journal.Procedure(); name != "" && name != proc.Name {
-		return refuse(ExitUsage, "undo with", c.journal,
+		return unchanged("undo with", c.journal,
 			"name the procedure of this journal with -procedure, or the journal of this procedure with -journal",
 			fmt.Errorf("%w: it was begun for %s, this is %s", failover.ErrWrongJournal, name, proc.Name))
 	}

@@ -95,6 +95,9 @@ func (c call) status(err error) ExitStatus {
 	if r, ok := errors.AsType[refusal](err); ok {
 		return r.status
 	}
+	if errors.Is(err, failover.ErrWrongJournal) {
+		return ExitUsage // what that journal says is in effect says nothing of this call
+	}
 	if !common[c.verb].changes {
 		return ExitNotDone
 	}

@@ -191,7 +191,7 @@ part-way                   0     0    4   0    4    0     0      2       2      
 part-way, target down      1     1    5   -    5    5     0      2       2       1    5
 part-way, busy             0     0    5   -    5    5     0      5       5       0    5
 part-way, damaged          0     1    3   -    3    3     1      3       3       0    3
-part-way, other procedure  0     1    5   -    2    2     0      2       2       0    5
+part-way, other procedure  0     2    2   -    2    2     0      2       2       0    5
 no journal's file          0     1    3   -    3    3     1      3       3       0    3
 completed                  0     0    2   -    6    -     0      2       2       0    0
 undone                     0     0    2   -    4    0     0      2       2       0    0

@@ -83,7 +83,7 @@ func watch(ctx context.Context, out io.Writer, config string, args []string) (er
 	return idm.WatchOldServer(ctx, s.guard(standby, dial), time.Duration(s.Guard.Interval), func(g idm.GuardSighting) {
 		switch at := g.At.Format(time.RFC3339); {
 		case g.Err != nil:
-			fmt.Fprintf(out, "%s not settled, looking again: %v\n", at, g.Err)
+			fmt.Fprintf(out, "%s not settled: %v\n", at, g.Err)
 		case !g.Answers:
 			fmt.Fprintf(out, "%s %s does not answer\n", at, s.Home.DN)
 		case g.Acted:
