@@ -167,6 +167,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 			}
 		}
 	}
+	w.taking = false
 	var rep *failover.Report
 	if strings.Contains(action, "undo") {
 		rep, err = p.Undo(ctx, o)
@@ -318,6 +319,8 @@ func (w *explored) judge(rep *failover.Report, err error, undo bool) {
 		}
 	}
 	switch {
+	case w.taking && !errors.Is(err, failover.ErrInDoubt):
+		w.violated("the lock may still be taken, and the error is %v", err)
 	case rep.Result == failover.ResultCompleted && !w.complete():
 		w.violated("completed in the wrong state")
 	case (rep.Result == failover.ResultFailed || rep.Result == failover.ResultStopped ||

@@ -27,6 +27,7 @@ type explored struct {
 	effect  map[string]bool // "part/step/target": in effect because of us
 	late    []func()        // effects that are still on their way
 	coming  bool            // one of them is not an undo
+	taking  bool            // the run of this action asked for the lock, and that is on its way
 	fired   map[string]int  // effects of the Once, by part
 	everTwo bool
 	bad     string // the first violation
@@ -74,11 +75,20 @@ type exploredLock struct {
 	w *explored
 }
 
-func (l *exploredLock) call(what string, do func() error) error {
+func (l *exploredLock) call(what string, by failover.Claim, do func() error) error {
+	ours := l.Lock.Check(context.Background(), by) == nil
 	if l.w.dead {
 		return errDead
 	}
-	switch l.w.pick(what+" the lock", "answers", "lost with effect", "lost without effect") {
+	options := []string{"answers", "lost with effect", "lost without effect"}
+	if l.w.rich && len(l.w.late) == 0 { // two that overtake each other are more than a lock can stand
+		options = append(options, "late")
+	}
+	switch l.w.pick(what+" the lock", options...) {
+	case "late":
+		l.w.late = append(l.w.late, func() { _ = do() })
+		l.w.taking = l.w.taking || what != "release" && !ours
+		return errLost
 	case "lost with effect":
 		_ = do()
 		return errLost
@@ -89,15 +99,15 @@ func (l *exploredLock) call(what string, do func() error) error {
 }
 
 func (l *exploredLock) Acquire(ctx context.Context, c failover.Claim) error {
-	return l.call("take", func() error { return l.Lock.Acquire(ctx, c) })
+	return l.call("take", c, func() error { return l.Lock.Acquire(ctx, c) })
 }
 
 func (l *exploredLock) Release(ctx context.Context, c failover.Claim) error {
-	return l.call("release", func() error { return l.Lock.Release(ctx, c) })
+	return l.call("release", c, func() error { return l.Lock.Release(ctx, c) })
 }
 
 func (l *exploredLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
-	return l.call("take over", func() error { return l.Lock.TakeOver(ctx, from, to) })
+	return l.call("take over", to, func() error { return l.Lock.TakeOver(ctx, from, to) })
 }
 
 // exploredStore is the journal on a disk that can be full.

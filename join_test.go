@@ -263,6 +263,16 @@ func lockedPart(name string, lock failover.Lock) failover.Part {
 		Stages: []failover.Stage{{Name: "s", Steps: []failover.Step{newWorld().change(name)}}}}}
 }
 
+// A lock of several that somebody else has is asked for nothing more: a request that comes late would be one too many.
+func TestALockOfSeveralThatWasRefusedIsNotGivenBack(t *testing.T) {
+	ours, bob := failover.Claim{ID: "ours", Owner: "ann"}, failover.Claim{ID: "other", Owner: "bob"}
+	var first, second failovertest.Lock
+	require.NoError(t, second.Acquire(t.Context(), bob))
+	require.ErrorIs(t, failover.Locks(&first, &second).Acquire(t.Context(), ours), failover.ErrLocked)
+	require.Equal(t, 1, first.Calls["release"])
+	require.Zero(t, second.Calls["release"])
+}
+
 // A lock of several that was taken while its answer was lost is not left behind.
 func TestALostAnswerLeavesNoneOfSeveralLocks(t *testing.T) {
 	one, two := &failovertest.Lock{}, &lossyLock{}

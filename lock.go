@@ -67,8 +67,8 @@ func (l allLocks) name(n int) string {
 	return fmt.Sprintf("lock %d of %d", n+1, len(l))
 }
 
-// Acquire takes the locks in order. When one is refused, those that were taken here are given back, that one included:
-// the answer may have been lost behind it. What was ours before stays. The error then tells which could not be given back.
+// Acquire takes the locks in order. When one is refused, those that were taken here are given back, and that one too
+// where its answer was lost. What was ours before stays. The error then tells which could not be given back.
 func (l allLocks) Acquire(ctx context.Context, c Claim) error {
 	var taken []int
 	for n, lock := range l {
@@ -77,7 +77,9 @@ func (l allLocks) Acquire(ctx context.Context, c Claim) error {
 		}
 		err := lock.Acquire(ctx, c)
 		ctx := context.WithoutCancel(ctx)
-		taken = append(taken, n)
+		if err == nil || OutcomeOf(err) != NotApplied {
+			taken = append(taken, n)
+		}
 		if err == nil || OutcomeOf(err) != NotApplied && lock.Check(ctx, c) == nil {
 			continue
 		}

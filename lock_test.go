@@ -17,6 +17,8 @@ type memoryLock struct {
 	held      failover.Claim
 	loseReply bool
 	blind     bool // it cannot be read
+	late      bool // a request takes effect when nobody looks any more
+	coming    failover.Claim
 	calls     []string
 }
 
@@ -25,6 +27,10 @@ func (l *memoryLock) Acquire(_ context.Context, c failover.Claim) error {
 	if l.held.ID != "" && l.held.ID != c.ID {
 		return &failover.Error{Op: "lock", Outcome: failover.NotApplied,
 			Err: fmt.Errorf("%w: held by %s for %s", failover.ErrLocked, l.held.Owner, l.held.Purpose)}
+	}
+	if l.late {
+		l.coming = c
+		return errors.New("reply lost")
 	}
 	l.held = c
 	if l.loseReply {
@@ -60,6 +66,10 @@ func (l *memoryLock) TakeOver(_ context.Context, from, to failover.Claim) error 
 	if l.held.ID != from.ID {
 		return &failover.Error{Op: "take over", Outcome: failover.NotApplied, Err: failover.ErrLocked}
 	}
+	if l.late {
+		l.coming = to
+		return errors.New("reply lost")
+	}
 	l.held = to
 	return nil
 }
@@ -93,6 +103,32 @@ func TestALockWhoseReplyIsLostAndThatCannotBeReadIsInDoubt(t *testing.T) {
 	_, err = p.Run(t.Context(), options(j))
 	require.NoError(t, err, "the lock knows the journal")
 	assert.Empty(t, lock.held.ID)
+}
+
+// A request for the lock that shows no effect yet may still be on its way: nobody may say that it was not made.
+func TestARequestForTheLockThatComesLateIsInDoubt(t *testing.T) {
+	w := newWorld()
+	lock := &memoryLock{late: true}
+	p := procedure(w.change("a"))
+	p.Lock = lock
+	j := journal(t)
+	rep, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+	assert.Equal(t, failover.ResultInDoubt, rep.Result)
+	assert.Empty(t, w.thrown)
+
+	lock.held, lock.late = lock.coming, false
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err, failover.NextOf(err))
+
+	bob := failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"}
+	lock.held, lock.late = bob, true
+	err = p.TakeOverLock(t.Context(), bob, options(j))
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	decisions := j.Report().Decisions
+	require.Len(t, decisions, 1)
+	assert.Equal(t, failover.InDoubt, *decisions[0].Outcome)
 }
 
 func TestNothingIsChangedUnderSomebodyElsesLock(t *testing.T) {

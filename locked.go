@@ -50,19 +50,15 @@ func (r *run) acquire(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	const next = "run again with the same journal once the target can be reached: it knows its own lock; nothing else was " +
-		"changed"
 	if OutcomeOf(err) != NotApplied {
-		switch ours, lookErr := r.lockIsOurs(ctx); {
-		case ours:
+		ours, lookErr := r.lockIsOurs(ctx)
+		if ours {
 			return nil
-		case lookErr != nil:
-			return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt, Next: next,
-				Err: fmt.Errorf("%w: %w; and: %w", ErrInDoubt, err, lookErr)}
-		case outcomesIn(err) != nil: // of several locks, some may be ours
-			return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt, Next: next,
-				Err: fmt.Errorf("%w: %w", ErrInDoubt, err)}
 		}
+		// A request that shows no effect yet may still be on its way, and of several locks some may be ours.
+		return &Error{Op: "take the lock", Target: r.p.Name, Outcome: InDoubt,
+			Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was " +
+				"changed", Err: fmt.Errorf("%w: %w", ErrInDoubt, errors.Join(err, lookErr))}
 	}
 	if holder, held, holderErr := r.lockHolder(ctx); holderErr == nil && held && r.left(holder) {
 		return r.takeOver(ctx, holder, "the journal is open for this run only, so the holder of the lock is gone")
@@ -109,12 +105,8 @@ func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
 	})
 	outcome := OutcomeOf(err)
 	if err != nil && outcome != NotApplied {
-		ours, lookErr := r.lockIsOurs(ctx)
-		switch {
-		case ours:
+		if ours, _ := r.lockIsOurs(ctx); ours {
 			err, outcome = nil, Applied
-		case lookErr == nil && outcomesIn(err) == nil: // of several locks, some may be ours
-			outcome = NotApplied
 		}
 	}
 	rec := record{Type: recTakeOver, Outcome: &outcome, Holder: &r.claim.Holder, Actor: r.o.Actor,
