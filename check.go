@@ -192,7 +192,6 @@ func (r *run) manual(ctx context.Context, i int) error {
 			return r.waiting(s, obs, nextManual, fmt.Errorf("%w: %s", ErrWaiting, s.Help))
 		}
 		word, err := r.confirm(i, obs)
-		r.lanes[r.p.in[i]].waited = true // an answer may have taken days
 		if err == nil {
 			err = word.Validate("Confirm")
 		}
@@ -236,6 +235,7 @@ func (r *run) manual(ctx context.Context, i int) error {
 func (r *run) confirm(i int, obs Observation) (Statement, error) {
 	r.asking.Lock()
 	defer r.asking.Unlock()
+	defer r.waits.Add(1) // an answer may have taken days
 	return call(r.pause, "confirm "+r.p.steps[i].ID,
 		func(ctx context.Context) (Statement, error) { return r.o.Confirm(ctx, r.request(i, 1, obs)) })
 }

@@ -61,11 +61,11 @@ func (r *run) ready(ctx context.Context, i, attempt int) (obs Observation, done 
 			return obs, false, err
 		}
 		lane := &r.lanes[r.p.in[i]]
-		if s.Kind == Once || asked || lane.waited {
+		if waits := r.waits.Load(); s.Kind == Once || lane.looked != waits {
 			if err := r.standing(ctx, i); err != nil {
 				return obs, false, err
 			}
-			lane.waited = false
+			lane.looked = waits
 		}
 		if err := r.lockStillOurs(ctx); err != nil {
 			return obs, false, err
@@ -156,6 +156,7 @@ func (r *run) request(i, attempt int, obs Observation) Request {
 func (r *run) ask(i, attempt int, obs Observation, planned bool) error {
 	s, req := &r.p.steps[i], r.request(i, attempt, obs)
 	req.Planned = planned
+	defer r.waits.Add(1)
 	answer, err := call(r.pause, "ask about "+s.ID,
 		func(ctx context.Context) (Approval, error) { return r.o.Gate(ctx, req) })
 	if answer.By == "" {

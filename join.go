@@ -31,9 +31,9 @@ type part struct {
 }
 
 // Join makes one procedure of several. Independent parts run side by side, each in its own order; a part begins when
-// the parts in its After have completed. The checks at the head of all parts come before the first change of any. Step
-// IDs, facts, parameters and outages are each part's own. All locks are taken in the order of the parts, under one
-// claim, before anything is changed, and given back together.
+// the parts in its After have completed. The checks at the head of all parts come before the first change of any; a part
+// that had to wait looks at its own again. Step IDs, facts, parameters and outages are each part's own. All locks are
+// taken in the order of the parts, under one claim, before anything is changed, and given back together.
 //
 // A part that stops keeps those from beginning that come after it, and nothing else: the others run to their end, and
 // Run returns the errors as [Targets], one per part. Undo goes back in the reverse order, one step at a time. The
@@ -111,9 +111,9 @@ func (p Procedure) part(i int) string {
 // lane is what a run knows of a part.
 type lane struct {
 	from, to int
-	begun    int  // index of the last step that was begun before this run, or -1
-	pending  int  // index of the last step that was not done before this run, Checks excepted, or -1
-	waited   bool // a person was waited for since the standing Checks were looked at
+	begun    int   // index of the last step that was begun before this run, or -1
+	pending  int   // index of the last step that was not done before this run, Checks excepted, or -1
+	looked   int64 // run.waits when its standing Checks were looked at last
 }
 
 func (p Procedure) lanes() []lane {
@@ -158,7 +158,7 @@ func (r *run) parts(ctx context.Context) error {
 	for n, part := range r.p.parts {
 		all.Go(func() {
 			defer close(ended[part.name])
-			err := r.one(ctx, part, place, ended, func(name string) error {
+			err := r.one(ctx, n, place, ended, func(name string) error {
 				mu.Lock()
 				defer mu.Unlock()
 				return failed[name]
@@ -173,8 +173,9 @@ func (r *run) parts(ctx context.Context) error {
 }
 
 // one runs a part when its turn has come.
-func (r *run) one(ctx context.Context, part part, place chan struct{}, ended map[string]chan struct{},
+func (r *run) one(ctx context.Context, n int, place chan struct{}, ended map[string]chan struct{},
 	failed func(string) error) error {
+	part, lane := r.p.parts[n], &r.lanes[n]
 	for _, name := range part.after {
 		<-ended[name] // every part ends, soon after ctx has
 		if stop := failed(name); stop != nil {
@@ -186,8 +187,17 @@ func (r *run) one(ctx context.Context, part part, place chan struct{}, ended map
 				Err: fmt.Errorf("%w: not begun, since the part %s has stopped", errBefore, name)}
 		}
 	}
-	place <- struct{}{}
+	waits := len(part.after) > 0
+	select {
+	case place <- struct{}{}:
+	default:
+		waits = true
+		place <- struct{}{}
+	}
 	defer func() { <-place }()
+	if waits { // its checks were looked at before the first part began
+		lane.looked = -1
+	}
 	return r.between(ctx, part.from, part.to)
 }
 

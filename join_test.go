@@ -257,6 +257,41 @@ func TestAPlanStopsAtTheHeadOfEveryPart(t *testing.T) {
 	assert.Equal(t, failover.ActionLater, plan.Steps[3].Action)
 }
 
+// The checks at the head of a part are looked at before the first change of any. A part that begins later, because of
+// another one or of a person who is asked there, does not rely on that look.
+func TestAPartThatBeginsLaterLooksAgain(t *testing.T) {
+	person := failover.Step{ID: "call", Title: "Call", Kind: failover.Manual, Help: "Call them."}
+	for _, first := range []failover.Step{newWorld().change("a"), person} {
+		for _, after := range [][]string{{"one"}, nil} { // without it, the part waits for the only place
+			w := newWorld()
+			w.on["ready"] = true
+			if apply := first.Apply; apply != nil {
+				first.Apply = func(ctx context.Context) error {
+					w.on["ready"] = false
+					return apply(ctx)
+				}
+			}
+			second := w.change("b")
+			second.Apply = func(ctx context.Context) error {
+				assert.True(t, w.on["ready"], "behind %s", first.Kind)
+				return w.throw("b")(ctx)
+			}
+			p, err := failover.Join(failover.JoinOptions{Name: "site.Move", Limit: 1},
+				failover.Part{Name: "one", Procedure: procedure(first)},
+				failover.Part{Name: "two", Procedure: procedure(w.check("ready"), second), After: after})
+			require.NoError(t, err)
+			o := options(failovertest.Journal(t))
+			o.Confirm = func(context.Context, failover.Request) (failover.Statement, error) {
+				w.on["ready"] = false
+				return failover.Statement{By: "ann", Says: "done", Reason: "did it"}, nil
+			}
+			if _, err = p.Run(t.Context(), o); after != nil {
+				require.ErrorIs(t, err, failover.ErrPrecondition)
+			}
+		}
+	}
+}
+
 // lockedPart is a part of one change under a lock of its own.
 func lockedPart(name string, lock failover.Lock) failover.Part {
 	return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -96,6 +97,7 @@ type run struct {
 	began      time.Time
 
 	lanes    []lane               // the parts; one for a procedure that is not joined
+	waits    atomic.Int64         // how often a person was waited for, in whatever part
 	approved map[string]shownStep // lines of the approved plan; nil: there is none
 	asking   sync.Mutex           // one question at a time
 	agreed   map[string]PlanHash  // what a gate has agreed to in this run, by step; under asking

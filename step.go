@@ -65,7 +65,8 @@ type Step struct {
 	Wait bool
 	// Entry marks a Check that is about the start: it must hold before the first change behind it, and is not looked at
 	// again once a change behind it was begun. A Check without it is standing: it is looked at again whenever a run is
-	// resumed, after every wait for a person and right before each Once, until the step it guards was begun.
+	// resumed, after every wait for a person or for another part, and right before each Once, until the step it guards
+	// was begun.
 	Entry bool
 	// Guards is the ID of the step up to which a standing Check must hold. "" means the next Once behind it, and where
 	// there is none, the next Change.
