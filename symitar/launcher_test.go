@@ -90,12 +90,12 @@ func (l *lab) feed(text, stdin string, args ...string) (string, int) {
 func (l *lab) launch(run string) (string, int) { return l.launchWith(run, "", "", "an arg", "it's") }
 
 func (l *lab) launchWith(run, stdin, expect string, args ...string) (string, int) {
-	answerer := ""
+	answerer, name := "", filepath.Base(l.macro)
 	if expect != "" {
 		answerer = answerScript
 	}
 	return l.feed(launchScript, stdin,
-		append([]string{run, l.user, l.shell, strconv.Itoa(len(stdin)), runnerScript, filepath.Base(l.macro) + " FAILOVERD",
+		append([]string{run, l.user, l.shell, strconv.Itoa(len(stdin)), runnerScript, name + " " + name + "D",
 			expect, answerer, l.macro}, args...)...)
 }
 
