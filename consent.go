@@ -134,15 +134,15 @@ func (r *run) consent(i, attempt int, obs Observation) (asked bool, err error) {
 		return false, errors.Join(err, r.j.append(observed(s, StatusWaiting, obs, err)))
 	}
 	hash := r.findings(i, obs)
-	r.asking.Lock()
-	defer r.asking.Unlock()
-	if r.agreed[s.ID] == hash {
+	if agreed, _ := r.agreed.Load(s.ID); agreed == hash {
 		return false, nil
 	}
+	r.asking.Lock()
+	defer r.asking.Unlock()
 	if err := r.ask(i, attempt, obs, planned); err != nil {
 		return true, err
 	}
-	r.agreed[s.ID] = hash
+	r.agreed.Store(s.ID, hash)
 	return true, nil
 }
 

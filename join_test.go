@@ -292,6 +292,51 @@ func TestAPartThatBeginsLaterLooksAgain(t *testing.T) {
 	}
 }
 
+// A question in one part takes long. Another part, whose second attempt was agreed to before, does not wait behind it to
+// go on with what it had found by then.
+func TestAQuestionInOnePartKeepsNoOtherOneWaiting(t *testing.T) {
+	refusedOnce, asking, applied := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	slow, quick := newWorld().change("a"), newWorld().change("b")
+	lookSlow, lookQuick, apply := slow.Observe, quick.Observe, quick.Apply
+	slow.Observe = func(ctx context.Context) (failover.Observation, error) {
+		<-refusedOnce
+		return lookSlow(ctx)
+	}
+	attempts := 0
+	quick.Observe = func(ctx context.Context) (failover.Observation, error) {
+		if attempts == 1 {
+			<-asking
+		}
+		return lookQuick(ctx)
+	}
+	quick.Apply = func(ctx context.Context) error {
+		if attempts++; attempts == 1 {
+			close(refusedOnce)
+			return refused("b")
+		}
+		close(applied)
+		return apply(ctx)
+	}
+	quick.Timeout, slow.Timeout = time.Minute, time.Minute
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"},
+		failover.Part{Name: "slow", Procedure: procedure(slow)}, failover.Part{Name: "quick", Procedure: procedure(quick)})
+	require.NoError(t, err)
+	o := options(failovertest.Journal(t))
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		if q.Step.Part == "slow" && q.Attempt == 1 {
+			close(asking)
+			select {
+			case <-applied:
+			case <-time.After(20 * time.Second):
+				t.Error("the other part waits for this answer")
+			}
+		}
+		return failover.Approval{}, nil
+	}
+	_, err = p.Run(t.Context(), o)
+	require.NoError(t, err)
+}
+
 // lockedPart is a part of one change under a lock of its own.
 func lockedPart(name string, lock failover.Lock) failover.Part {
 	return failover.Part{Name: name, Procedure: failover.Procedure{Name: "p", Lock: lock,

@@ -100,7 +100,7 @@ type run struct {
 	waits    atomic.Int64         // how often a person was waited for, in whatever part
 	approved map[string]shownStep // lines of the approved plan; nil: there is none
 	asking   sync.Mutex           // one question at a time
-	agreed   map[string]PlanHash  // what a gate has agreed to in this run, by step; under asking
+	agreed   sync.Map             // what a gate has agreed to in this run: the findings, by step
 	pause    context.Context      // ends with the run's context and when Stop is closed
 }
 
@@ -156,7 +156,7 @@ func (p Procedure) start(o RunOptions) (*run, error) {
 
 // over is the procedure, defined so, beside what a journal says of it.
 func (p Procedure) over(def definition, j *Journal) *run {
-	r := &run{p: p, j: j, info: def.Steps, index: make(map[string]int, len(p.steps)), agreed: map[string]PlanHash{},
+	r := &run{p: p, j: j, info: def.Steps, index: make(map[string]int, len(p.steps)),
 		began: time.Now(), definition: def.Hash, lanes: p.lanes()}
 	for i, s := range p.steps {
 		r.index[s.ID] = i
