@@ -94,7 +94,7 @@ func TestDeadlines(t *testing.T) {
 			if tc.fault != 0 {
 				server.Inject(tc.fault, 1)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // enough to send the request
 			defer cancel()
 			_, err := host.Run(ctx, Command{Line: "x"})
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -130,9 +130,13 @@ func TestGivingUpOneCallLeavesTheOthersAlone(t *testing.T) {
 	var err error
 	long.Go(func() { res, err = host.Run(soon(t), Command{Line: "long"}) })
 	require.Eventually(t, func() bool { return len(server.Commands()) == 1 }, 10*time.Second, time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	_, hung := host.Run(ctx, Command{Line: "hang"})
+	ctx, cancel := context.WithCancel(t.Context())
+	var hang sync.WaitGroup
+	var hung error
+	hang.Go(func() { _, hung = host.Run(ctx, Command{Line: "hang"}) })
+	require.Eventually(t, func() bool { return len(server.Commands()) == 2 }, 10*time.Second, time.Millisecond)
+	cancel()
+	hang.Wait()
 	hasEnded(t, hung, server.Address(), failover.InDoubt)
 	_, next := host.Run(soon(t), Command{Line: "next"})
 	require.NoError(t, next)
