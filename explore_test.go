@@ -134,9 +134,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 		if w.rich {
 			options = append(options, "approves while somebody else changes it")
 		}
-		if !q.Undo {
-			w.agreed[id] = q.Observation.Found
-		}
+		w.agreed[id] = q.Observation.Found
 		switch w.pick("gate "+q.Step.ID, options...) {
 		case "approves while somebody else changes it":
 			w.others[id]++

@@ -242,7 +242,7 @@ func (w *explored) call(id, what string, on bool) error {
 		w.violated("%s %s by a run that was asked to end", what, id)
 	}
 	w.rests = false
-	if on && w.agreed[id] != w.found(id) {
+	if w.agreed[id] != w.found(id) && (on || !w.hidden[id]) {
 		w.violated("%s %s, found %q, and %q was agreed to", what, id, w.found(id), w.agreed[id])
 	}
 	keys := w.keys(id)

@@ -172,15 +172,23 @@ func (r *run) mayHaveFired(i int) bool {
 
 func (r *run) undoStep(ctx context.Context, i int) error {
 	s := &r.p.steps[i]
-	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
-	defer cancel()
-	obs, lookErr := r.observe(fresh, i)
-	if lookErr != nil {
-		obs = Observation{Found: "cannot be observed: " + lookErr.Error()}
-	}
-	obs.Would = "take back: " + s.Title
-	if err := r.consentToUndo(i, obs); err != nil {
-		return err
+	obs := r.beforeUndo(ctx, i)
+	for try := 1; ; try++ {
+		asked, err := r.consentToUndo(i, obs)
+		if err != nil {
+			return err
+		}
+		if !asked {
+			break
+		}
+		shown := r.findings(i, obs)
+		if obs = r.beforeUndo(ctx, i); r.findings(i, obs) == shown {
+			break // what was approved is still what is found
+		}
+		if try == 3 {
+			return stepError(s, r.outcomeOf(i), "find out what changes the target, then undo again with the same journal",
+				ErrPlanChanged)
+		}
 	}
 	if err := r.stopped(ctx); err != nil {
 		return err // the answer may have come after it was asked to end
@@ -213,19 +221,32 @@ func (r *run) undoStep(ctx context.Context, i int) error {
 	return r.undoOutcome(i, InDoubt, seen, facts, err)
 }
 
+// beforeUndo is what a person is shown who is asked about the undo of a step.
+func (r *run) beforeUndo(ctx context.Context, i int) Observation {
+	s := &r.p.steps[i]
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout())
+	defer cancel()
+	obs, err := r.observe(limit, i)
+	if err != nil {
+		obs = Observation{Found: "cannot be observed", Note: err.Error()}
+	}
+	obs.Would = "take back: " + s.Title
+	return obs
+}
+
 // consentToUndo asks the gate about a step that no approved plan of the undo has shown.
-func (r *run) consentToUndo(i int, obs Observation) error {
+func (r *run) consentToUndo(i int, obs Observation) (asked bool, err error) {
 	_, planned := r.approved[r.p.steps[i].ID]
 	if planned || r.o.Gate == nil && r.approved == nil {
-		return nil
+		return false, nil
 	}
 	if r.o.Gate == nil {
-		return stepError(&r.p.steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
+		return false, stepError(&r.p.steps[i], r.outcomeOf(i), "read the new plan of the undo and approve that one",
 			fmt.Errorf("%w: %w: the approved undo did not show it", ErrWaiting, ErrPlanChanged))
 	}
 	r.asking.Lock()
 	defer r.asking.Unlock()
-	return r.ask(i, 1, obs, false)
+	return true, r.ask(i, 1, obs, false)
 }
 
 // untilUndone looks until nothing of the change is left, at least once on time of its own.
