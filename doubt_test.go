@@ -653,3 +653,18 @@ func TestAnUndoAsksAboutAFiringThatCannotBeTold(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, w.on["hold"])
 }
+
+// A step that is being applied right now looks like one in doubt. Nobody can have looked at what it is going to leave:
+// a word that it was not applied would let a Once be fired again if the process died then.
+func TestWhatIsUnderWayCannotBeResolved(t *testing.T) {
+	w, j := newWorld(), journal(t)
+	s := w.once("a")
+	fire := s.Apply
+	s.Apply = func(ctx context.Context) error {
+		assert.ErrorIs(t, j.Resolve("s/a", failover.NotApplied, "ann", "looked"), failover.ErrJournalBusy)
+		return fire(ctx)
+	}
+	rep, err := procedure(s).Run(t.Context(), options(j))
+	require.NoError(t, err)
+	assert.Empty(t, rep.Decisions)
+}

@@ -374,7 +374,8 @@ func differing(old, now []Parameter) string {
 
 // Resolve settles a step whose outcome is in doubt by a person's word: Applied lets the run go on behind it, NotApplied
 // lets it be applied again. For an undo in doubt, Applied says that the change was taken back. It refuses a step that
-// is not in doubt, and it refuses NotApplied for a Once that is proven to have taken effect.
+// is not in doubt, and it refuses NotApplied for a Once that is proven to have taken effect. While a run uses the
+// journal it fails with ErrJournalBusy.
 func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) error {
 	if outcome != Applied && outcome != NotApplied {
 		return Invalid("outcome", "settles nothing", "say Applied or NotApplied")
@@ -385,6 +386,10 @@ func (j *Journal) Resolve(step string, outcome Outcome, actor, reason string) er
 	if _, err := j.knows(step); err != nil {
 		return err
 	}
+	if err := j.enter(); err != nil { // what is under way looks like what is in doubt
+		return err
+	}
+	defer j.leave()
 	refused := func(next, why string) error {
 		return &Error{Op: "resolve", Target: step, Outcome: NotApplied, Next: next,
 			Err: fmt.Errorf("%w: %s", ErrPrecondition, why)}
