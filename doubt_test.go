@@ -662,9 +662,11 @@ func TestWhatIsUnderWayCannotBeResolved(t *testing.T) {
 	fire := s.Apply
 	s.Apply = func(ctx context.Context) error {
 		assert.ErrorIs(t, j.Resolve("s/a", failover.NotApplied, "ann", "looked"), failover.ErrJournalBusy)
+		assert.ErrorIs(t, j.Close(), failover.ErrJournalBusy, "the next holder would find it so, too")
 		return fire(ctx)
 	}
 	rep, err := procedure(s).Run(t.Context(), options(j))
 	require.NoError(t, err)
 	assert.Empty(t, rep.Decisions)
+	require.NoError(t, j.Close())
 }

@@ -156,12 +156,15 @@ func (j *Journal) Procedure() (name, definition string) {
 	return def.Name, def.Hash
 }
 
-// Close gives the journal free for other holders.
+// Close gives the journal free for other holders. While a run uses it, it fails with ErrJournalBusy.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed || j.writer == nil {
 		return nil
+	}
+	if j.running { // the next holder would take what is under way for what was left
+		return journalError("close journal", j.store.String(), "wait for the run that uses it to end", ErrJournalBusy)
 	}
 	j.closed = true
 	return j.writer.Close()
