@@ -35,7 +35,7 @@ func (w *explored) history(ctx context.Context, actions int) error {
 	for range w.parts {
 		lock := &exploredLock{w: w}
 		lock.Fail = func(string) error {
-			if w.dead {
+			if w.dead.Load() {
 				return errDead
 			}
 			return nil
@@ -44,8 +44,9 @@ func (w *explored) history(ctx context.Context, actions int) error {
 	}
 	var old *failovertest.Store // the journal's copy that another machine went on without
 	for n := range actions {
-		w.dead, w.full, w.ended, w.hidden, w.faulty = false, false, false, map[string]bool{}, map[string]bool{}
+		w.full, w.ended, w.hidden, w.faulty = false, false, map[string]bool{}, map[string]bool{}
 		w.agreed = map[string]string{}
+		w.dead.Store(false)
 		action := "run"
 		if n > 0 {
 			options := []string{"run", "undo", "resolve and run", "resolve and undo", "run on another machine"}
@@ -126,7 +127,9 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 	o := options(j)
 	o.Stop = stop
 	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
-		if w.dead {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.dead.Load() {
 			return failover.Approval{}, errDead
 		}
 		id := w.id(q.Step)
@@ -178,7 +181,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 	if rep == nil {
 		w.version = before
 	}
-	if w.dead {
+	if w.dead.Load() {
 		return false, nil
 	}
 	w.judge(rep, err, strings.Contains(action, "undo"))
@@ -219,7 +222,9 @@ func (w *explored) person(j *failover.Journal) {
 
 // confirm is the person who is asked about the Manual step.
 func (w *explored) confirm(_ context.Context, q failover.Request) (failover.Statement, error) {
-	if w.dead {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead.Load() {
 		return failover.Statement{}, errDead
 	}
 	switch w.pick("confirm "+q.Step.ID, "is done", "waits", "fails", "is done while the check breaks", "stops the run",
@@ -434,7 +439,7 @@ func TestExploreLongHistories(t *testing.T) {
 			if n%4 == 1 {
 				w.after = []string{"one"}
 			}
-			w.cuts, w.rich = n%3 == 0, n%5 < 3
+			w.cuts, w.rich, w.side = n%3 == 0, n%5 < 3, n%7 < 3
 			require.NoError(t, w.history(t.Context(), 12))
 			if w.bad != "" {
 				t.Fatalf("seed %d, history %d: %s\nin %s", *exploreSeed, n, w.bad, strings.Join(w.trace, ", "))

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -15,12 +17,14 @@ import (
 // explored is one history of a world in which everything can go wrong that a choice says. The truth about each effect
 // stands in the world; what the engine says of it is compared with that truth after every run and undo.
 type explored struct {
+	mu     sync.Mutex // parts may run side by side
 	choose func(what string, n int) int
 	trace  []string
 
 	parts []string // of a joined procedure, or one that is called ""
 	after []string // what the last of them waits for
 	cuts  bool     // the disk of the journal may lose its end between two actions
+	side  bool     // the parts run side by side; the order in which they choose is then not given
 	rich  bool     // other versions of the program, plans that were approved, somebody else's changes and a Manual step
 	cut   bool     // it has lost some
 
@@ -34,7 +38,7 @@ type explored struct {
 
 	store  *failovertest.Store
 	locks  []*exploredLock
-	dead   bool
+	dead   atomic.Bool
 	cancel func()          // ends the context of this action
 	stop   func()          // asks the run of this action to stop
 	ended  bool            // one of the two was called
@@ -76,8 +80,10 @@ type exploredLock struct {
 }
 
 func (l *exploredLock) call(what string, by failover.Claim, do func() error) error {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	ours := l.Lock.Check(context.Background(), by) == nil
-	if l.w.dead {
+	if l.w.dead.Load() {
 		return errDead
 	}
 	options := []string{"answers", "lost with effect", "lost without effect"}
@@ -132,6 +138,8 @@ func (s exploredStore) Open(ctx context.Context, h failover.Holder) (failover.St
 }
 
 func (s exploredWriter) Append(line []byte) error {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
 	if s.w.full {
 		return errFull
 	}
@@ -210,7 +218,9 @@ func (w *explored) keys(id string) []string {
 
 func (w *explored) observe(id string) func(context.Context) (failover.Observation, error) {
 	return func(context.Context) (failover.Observation, error) {
-		if w.dead {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.dead.Load() {
 			return failover.Observation{}, errDead
 		}
 		if w.hidden[id] {
@@ -235,15 +245,22 @@ func refused(id string) error {
 
 // call is what befalls one Apply or Undo.
 func (w *explored) call(id, what string, on bool) error {
-	if w.dead {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dead.Load() {
 		return errDead
 	}
-	if w.ended {
+	if w.ended && !w.side { // what goes on beside it may have been begun
 		w.violated("%s %s by a run that was asked to end", what, id)
 	}
 	w.rests = false
 	if w.agreed[id] != w.found(id) && (on || !w.hidden[id]) {
 		w.violated("%s %s, found %q, and %q was agreed to", what, id, w.found(id), w.agreed[id])
+	}
+	if part, once := strings.CutSuffix(id, "swap"); once && w.faulty[part+"ready"] && !w.side {
+		w.violated("the Once was fired although the check that guards it does not hold")
+	} else if once && w.rich && !w.said[part] {
+		w.violated("the Once was fired before the Manual step in front of it was done")
 	}
 	keys := w.keys(id)
 	all := func() {
@@ -307,7 +324,7 @@ func (w *explored) call(id, what string, on bool) error {
 }
 
 func (w *explored) kill() {
-	w.dead = true
+	w.dead.Store(true)
 	w.store.Kill()
 }
 
@@ -320,7 +337,7 @@ func (w *explored) procedure() failover.Procedure {
 		parts = append(parts, failover.Part{Name: name, Procedure: w.part(n)})
 	}
 	parts[len(parts)-1].After = w.after
-	p, err := failover.Join(failover.JoinOptions{Name: "explored", Limit: 1}, parts...)
+	p, err := failover.Join(failover.JoinOptions{Name: "explored", Limit: map[bool]int{false: 1}[w.side]}, parts...)
 	if err != nil {
 		panic(err)
 	}
@@ -332,7 +349,9 @@ func (w *explored) part(n int) failover.Procedure {
 	check := func(id string, entry bool) failover.Step {
 		return failover.Step{ID: id, Title: id, Kind: failover.Check, Entry: entry,
 			Observe: func(context.Context) (failover.Observation, error) {
-				if w.dead {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.dead.Load() {
 					return failover.Observation{}, errDead
 				}
 				return failover.Observation{Done: !w.faulty[name+id], Found: "looked"}, nil
@@ -348,18 +367,12 @@ func (w *explored) part(n int) failover.Procedure {
 	swap := failover.Step{ID: "swap", Title: "swap", Kind: failover.Once, Timeout: 30 * time.Millisecond,
 		Poll:    10 * time.Millisecond,
 		Observe: w.observe(name + "swap"),
-		Apply: func(context.Context) error {
-			if w.faulty[name+"ready"] {
-				w.violated("the Once was fired although the check that guards it does not hold")
-			}
-			if w.rich && !w.said[name] {
-				w.violated("the Once was fired before the Manual step in front of it was done")
-			}
-			return w.call(name+"swap", "fire", true)
-		},
+		Apply:   func(context.Context) error { return w.call(name+"swap", "fire", true) },
 		Probe: func(context.Context) (failover.Outcome, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			switch {
-			case w.dead:
+			case w.dead.Load():
 				return failover.InDoubt, errDead
 			case w.effect[name+"swap/"]:
 				return failover.Applied, nil
