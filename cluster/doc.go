@@ -74,8 +74,9 @@
 //
 // Checks 2, 4 and 5 and the verifications are firm. The others can be waived with a reason: check/build during a
 // rolling upgrade of the operating system, check/reachable, check/reboot and check/build when a node has no SSH. What a
-// check could not read is told as not known and does not pass. check/stop-time compares the members that are known to
-// run a service; where none is known, all of them.
+// check could not read does not pass ([ErrNotTold]). check/reboot asks the system's own means, on Pacemaker the file of
+// Debian, zypper needs-rebooting and needs-restarting -r. check/stop-time compares the members that are known to run a
+// service; where none is known, all of them.
 //
 // # What a crash leaves
 //
