@@ -360,13 +360,23 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			if is.RebootPending && !was.RebootPending || run.State == RunEnded &&
-				slices.Contains(u.Installer.ExitReboot, run.Exit) && !is.Booted.After(run.Ended) {
+			// Renames of others may be pending for ever, and hide those of the installer: what counts is a reboot behind it.
+			begun, found := was.Booted.Add(time.Minute), "no reboot is asked for" // a clock that is set moves the time of boot
+			if run.State == RunEnded {
+				begun = run.Ended
+			}
+			switch asks := run.State == RunEnded && slices.Contains(u.Installer.ExitReboot, run.Exit); {
+			case is.Booted.After(begun):
+				found = "the node was rebooted"
+			case asks || is.RebootPending && !was.RebootPending:
 				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil
+			case is.RebootPending:
+				return failover.Observation{Found: "a reboot was pending before the installer; whether it needs one too is not known",
+					Would: "wait for it"}, nil
 			}
 			s, err := u.Cluster.Snapshot(ctx)
 			c, _ := s.Node(n.Name())
-			return failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: "no reboot is needed",
+			return failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: found,
 				Note: "the cluster says the node is " + c.State.String()}, err
 		})}
 }
