@@ -157,12 +157,23 @@ func (u upgrade) stop(ctx context.Context, n Node, list []Service, mode StartMod
 
 // mayNotRun refuses to touch a service that serves its users.
 func (u upgrade) mayNotRun(ctx context.Context, n Node, s Service) error {
-	g, err := u.group(ctx)
-	if err == nil && g.Owner == n.Name() && g.State != cluster.StateOffline && serviceOnline(g) {
+	serves, g, err := u.serving(ctx, n)
+	if serves {
 		err = refuse("install", n.Name(), "move the group off the node, or take it offline", cluster.ErrOtherOwner,
 			"%s, and the service %q belongs to it", g, s.Name)
 	}
 	return err
+}
+
+// serving reports whether the cluster runs the service on a node. Where that is not known, a service that is found running
+// is no stray.
+func (u upgrade) serving(ctx context.Context, n Node) (bool, cluster.Group, error) {
+	g, err := u.group(ctx)
+	if err == nil && (g.State == cluster.StateUnknown || g.Owner == "" && serviceOnline(g)) {
+		err = unchanged("look at the group", n.Name(), "find out how the group and its node stand, then run again",
+			fmt.Errorf("%w: whether the cluster runs the service here: %s", cluster.ErrNotTold, g))
+	}
+	return err == nil && g.Owner == n.Name() && serviceOnline(g), g, err
 }
 
 // serviceOnline reports whether a member that runs a service is up or on its way.
@@ -291,6 +302,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	case RunEnded:
 		ending = fmt.Sprintf("exit code %d", run.Exit)
 	case RunLost:
+		obs.Note += "; " + tail(run.Log)
 	}
 	// What is seen counts, also of a run that a person finished; while another installer runs, only what it says too.
 	if f.has(i.Version) && (len(f.Busy) == 0 || run.State == RunEnded && i.success(run.Exit)) {
@@ -337,8 +349,8 @@ func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
 	if err != nil {
 		return nil, f, err
 	}
-	g, err := u.group(ctx)
-	if err != nil || g.Owner == n.Name() && serviceOnline(g) {
+	serves, _, err := u.serving(ctx, n)
+	if err != nil || serves {
 		return nil, f, err
 	}
 	return slices.DeleteFunc(slices.Clone(f.Services), func(s Service) bool { return !s.Running }), f, nil

@@ -216,7 +216,7 @@ const (
 	RunNotStarted                 // nobody claimed this ID
 	RunRunning                    // it goes on
 	RunEnded                      // with an exit code
-	RunLost                       // claimed, gone, and no exit code was written
+	RunLost                       // claimed and gone without an exit code, or whether all of it has ended could not be read
 )
 
 // InstallerRun is what a node knows of a run.

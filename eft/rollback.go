@@ -208,7 +208,7 @@ func (r rollback) restore(source string) failover.Step {
 			return failover.Observation{Note: "restored: " + hash,
 				Would: "replace " + r.ConfigDir + " by " + r.way.Copy + " and keep what is there beside it"}
 		}, func(ctx context.Context) error {
-			g, err := r.group(ctx)
+			_, g, err := r.serving(ctx, r.Active)
 			if err == nil && serviceOnline(g) {
 				err = refuse("restore", r.Active.Name(), "take the group offline first", ErrServiceRunning, "%s", g)
 			}

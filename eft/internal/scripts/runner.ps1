@@ -101,7 +101,8 @@ try {
     Stop-Strays
     Start-Sleep -Milliseconds 500
   }
-  if ($unread) { $log = 'whether what it started has ended could not be read' }
+  # Then the run is not told as ended, which its exit code would say.
+  if ($unread) { $log = 'the installer has ended with ' + $code + '; whether what it started has could not be read'; $code = $null }
 } catch { $log = [string]$_.Exception.Message }
 Stop-Strays
 # The result comes first: whatever goes wrong with the logs, it is there. It is written anew when they have been read.
