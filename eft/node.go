@@ -26,7 +26,7 @@ type Node interface {
 	// Space tells how much the tree at path holds and how much is free on its volume, or on the volume it would be
 	// created on.
 	Space(ctx context.Context, path string) (Space, error)
-	// Stage puts the installer at its path. The file appears there only when size and SHA-256 are right.
+	// Stage puts the installer at its path. The file appears there only when its SHA-256 is right.
 	Stage(ctx context.Context, i Installer) error
 	// StartInstaller starts the installer and returns when it runs or has ended. The node claims Start.ID before it
 	// starts anything, and never starts a second installer under the same ID, whoever asks and how often. It checks
