@@ -167,7 +167,7 @@ func (n *WindowsNode) Stage(ctx context.Context, i Installer) error {
 	if err != nil {
 		return unchanged("stage", n.c.Name, "make the installer readable here", err)
 	}
-	defer func() { _ = src.Close() }() // it was read to its end, or not taken
+	defer func() { _ = src.Close() }()                 // it was read to its end, or not taken
 	path := "/" + strings.ReplaceAll(i.Path, `\`, "/") // Win32-OpenSSH's SFTP server writes drives as /C:/ (documented)
 	_, err = n.host.Upload(ctx, src, path, remote.UploadOptions{Mode: 0o700, SHA256: i.SHA256})
 	return err
