@@ -18,7 +18,7 @@
 //   - Never left its source for the time to settle: [ErrNotStarted], NotApplied when the cluster had answered the
 //     request or it was taken back since (Pacemaker; the time counts from then). A request without an answer that cannot
 //     be taken back (Windows) may still come: in doubt.
-//   - Failed at its source without having left it, as after a stop that failed: [ErrFailed], in doubt.
+//   - Failed at its source and not seen to leave it, as after a stop that failed: [ErrFailed], in doubt.
 //   - Line lost or no answer after the request was sent: in doubt, then settled by reading from another node as above.
 //   - Time over before any of these: [ErrTimeout], in doubt. Nothing is asked for again while the group
 //     is changing: a second Move then returns [ErrBusy].
