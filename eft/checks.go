@@ -374,6 +374,8 @@ func (u upgrade) settingsReadable(ctx context.Context) (string, error) {
 	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.ConfigDir):
 		return "", refuse("check settings", u.Group, "give the directory the server uses", ErrConfigDir,
 			"the server uses %q, given was %q", s.ConfigDir, u.ConfigDir)
+	case u.Quiesce.For > 0 && u.Quiesce.Then != QuiesceMoveAnyway && s.Activity == nil:
+		return "", refuse("check settings", u.Group, untold+", or leave Quiesce out", cluster.ErrNotTold, "who is connected")
 	}
 	return fmt.Sprintf("%d values, version %s", len(s.Values), s.Version), nil
 }
