@@ -303,13 +303,13 @@ func (u upgrade) rightFile(n Node, f File) error {
 	return nil
 }
 
-func (u upgrade) busy(ctx context.Context) (string, error) {
-	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
-		if len(f.Busy) > 0 {
-			return "", refuse("check node", n.Name(), "close it and run again", ErrNodeBusy, "%q", f.Busy)
-		}
-		return "free", nil
-	})
+func (u upgrade) busy(ctx context.Context) (string, error) { return u.eachFacts(ctx, free) }
+
+func free(n Node, f Facts) (string, error) {
+	if len(f.Busy) > 0 {
+		return "", refuse("check node", n.Name(), "let it end, or close it, and run again", ErrNodeBusy, "%q", f.Busy)
+	}
+	return "free", nil
 }
 
 func (u upgrade) space(ctx context.Context) (string, error) {

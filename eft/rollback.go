@@ -91,6 +91,9 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	}
 	check := failover.Stage{Name: "check", Steps: []failover.Step{
 		look("old-version", "One node still carries the old version", old.Name(), source, firm, "online/group", r.oldVersion),
+		look("busy", "No installer runs and no administration interface is open", old.Name(), added+
+			"an installer of the upgrade that still runs would bring the new version under the service", waivable, "online/group",
+			r.free),
 		look("backup", "The backup is complete and the one that was made", old.Name(), source, firm, "restore/config",
 			r.backupGood)}}
 	when := "when the new version had the group"
@@ -131,6 +134,14 @@ func (r rollback) oldVersion(ctx context.Context) (string, error) {
 			"copy", ErrWrongVersion, "%s, wanted is %s", f, r.way.Old)
 	}
 	return f.String(), err
+}
+
+func (r rollback) free(ctx context.Context) (string, error) {
+	f, err := r.Active.Facts(ctx)
+	if err != nil {
+		return "", err
+	}
+	return free(r.Active, f)
 }
 
 func (r rollback) backupGood(ctx context.Context) (string, error) {

@@ -93,6 +93,24 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 	require.Equal(t, before.Groups, after.Groups)
 }
 
+// An installer of the upgrade that hangs on the node with the old version may go on at any time.
+func TestNoRollbackBesideARunningInstaller(t *testing.T) {
+	w := efttest.Start(t, efttest.LayoutLocal)
+	require.NoError(t, w.Arm("setting-lost"))
+	giveUp(t, w)
+	require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+		s.Nodes[efttest.ActiveNode].Busy = []string{"installer, process 7"}
+		return nil
+	}))
+	_, before, err := w.State()
+	require.NoError(t, err)
+	_, err = rollback(t, w).Run(t.Context(), failover.RunOptions{Journal: failovertest.Journal(t), Actor: "anna", Reason: "test"})
+	require.ErrorIs(t, err, eft.ErrNodeBusy)
+	_, after, err := w.State()
+	require.NoError(t, err)
+	require.Equal(t, before.Groups, after.Groups)
+}
+
 func TestUndoBeforeTheFirstInstaller(t *testing.T) {
 	for l, at := range map[efttest.Layout]struct{ step, node string }{
 		efttest.LayoutLocal:  {"passive/install", efttest.PassiveNode},
