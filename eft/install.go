@@ -196,8 +196,12 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it "+
 			"has finished. Do not start the service.", n.Name(), i.Path)
 		s.Observe = onNode(n, func(f Facts) (failover.Observation, error) {
-			return failover.Observation{Done: f.has(i.Version), Found: f.String(),
-				Would: "wait for version " + i.Version.String()}, nil
+			obs := failover.Observation{Done: f.has(i.Version) && len(f.Busy) == 0, Found: f.String(),
+				Would: "wait for version " + i.Version.String()}
+			if len(f.Busy) > 0 { // the version may be there before the installer has ended
+				obs.Found += fmt.Sprintf(", and still at work: %q", f.Busy)
+			}
+			return obs, nil
 		})
 		return s
 	}
