@@ -72,7 +72,7 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		case clearErr != nil:
 			outcome := failover.OutcomeOf(behind.Effect(err)) // the request that stands can still move the group
 			err = &failover.Error{Op: op, Target: group, Outcome: outcome, Err: errors.Join(err, clearErr),
-				Next: "clear the move request (ClearMove); it holds the group where it is"}
+				Next: "have the move request removed (crm_resource --clear): while it stands the cluster may act on it"}
 		case err == nil:
 			// The group stays only if nothing draws it home once the request is gone.
 			err = f.confirm(ctx)

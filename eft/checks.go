@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -231,8 +232,8 @@ func (u upgrade) serviceGroup(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case len(groups) > 1:
-		return "", refuse(op, u.Group, "remove the resource that is left over", cluster.ErrAmbiguous, "%d groups have it",
-			len(groups))
+		return "", refuse(op, u.Group, "see which of them serves, and remove the resource from the other", cluster.ErrAmbiguous,
+			"%q", slices.Sorted(maps.Keys(groups)))
 	case !groups[u.Group]:
 		return "", refuse(op, u.Group, "name the group that runs the service", cluster.ErrNotFound,
 			"no resource of the group runs the service")

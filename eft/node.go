@@ -132,7 +132,8 @@ func (f Facts) service(op string) (Service, error) {
 	for _, s := range f.Services {
 		names = append(names, s.Name)
 	}
-	return Service{}, refuse(op, f.Node, "remove the registration that is left over", ErrServiceName, "%q", names)
+	return Service{}, refuse(op, f.Node, "see which of them the installed program uses, and remove the other's registration",
+		ErrServiceName, "%q", names)
 }
 
 // service reads the one service of a node.
