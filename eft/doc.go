@@ -54,7 +54,8 @@ that nothing came of in time takes the claim itself. It is judged by file versio
 exit code proves nothing in either direction. A bad one stops the run where the node does not have the new version;
 once a person has finished the work by hand, the next run goes on. An installer that takes too long is never killed.
 A silent run has ended when every program that it started has, by two looks a second. What it has a service or a scheduled
-task start for it is not seen; there Installer.Mode should be ModeByOperator.
+task start for it is not seen; there Installer.Mode should be ModeByOperator. Nothing says whose a pending reboot is: one
+that was pending before the installation is asked for, too.
 
 On Windows the installer is an .exe: a .cmd or .bat would read its arguments a second time, and a .msi is an argument of
 msiexec.exe.

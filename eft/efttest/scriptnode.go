@@ -49,7 +49,8 @@ type ScriptNodeConfig struct {
 	Control string
 }
 
-// ScriptNode is a Node reached over SSH that runs small POSIX shell scripts. It needs sha256sum and setsid.
+// ScriptNode is a Node reached over SSH that runs small POSIX shell scripts. It needs sha256sum and setsid. A run has ended
+// when the installer itself has: what that leaves running is not waited for.
 type ScriptNode struct {
 	c    ScriptNodeConfig
 	host *remote.Host
