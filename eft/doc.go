@@ -238,7 +238,7 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
 
  1. check/old-version: one node still carries the old version (check)
  2. check/busy: no installer runs and no administration interface is open (check)
- 3. check/backup: the backup is complete and the one that was made (check)
+ 3. check/backup: read the backup again and see that it is the one that was made (change)
  4. prepare/facts: remember how EFT Server is installed on each node (change)
  5. prepare/where: remember whether the old version serves (change)
  6. prepare/remember: remember the owner and the failback setting (change)

@@ -6,7 +6,7 @@ crm_node -n || exit $?
 uname -srm
 ID='' ID_LIKE=''
 [ -r /etc/os-release ] && . /etc/os-release
-ask() { timeout 20 "$@" </dev/null >/dev/null 2>&1; }
+ask() { timeout 10 "$@" </dev/null >/dev/null 2>&1; }
 case " $ID $ID_LIKE " in
 *debian*) how='test ! -e /run/reboot-required' yes=1 ;;
 *suse*) how='zypper needs-rebooting' yes=102 ;;
