@@ -18,7 +18,7 @@
 //   - Never left its source for the time to settle: [ErrNotStarted], NotApplied when the cluster had answered the
 //     request or it was taken back since (Pacemaker; the time counts from then). A request without an answer that cannot
 //     be taken back (Windows) may still come: in doubt.
-//   - Failed at its source without having left it, as after a stop that failed: [ErrFailed], in doubt.
+//   - Failed at its source and not seen to leave it, as after a stop that failed: [ErrFailed], in doubt.
 //   - Line lost or no answer after the request was sent: in doubt, then settled by reading from another node as above.
 //   - Time over before any of these: [ErrTimeout], in doubt. Nothing is asked for again while the group
 //     is changing: a second Move then returns [ErrBusy].
@@ -74,8 +74,9 @@
 //
 // Checks 2, 4 and 5 and the verifications are firm. The others can be waived with a reason: check/build during a
 // rolling upgrade of the operating system, check/reachable, check/reboot and check/build when a node has no SSH. What a
-// check could not read is told as not known and does not pass. check/stop-time compares the members that are known to
-// run a service; where none is known, all of them.
+// check could not read does not pass ([ErrNotTold]). check/reboot asks the system's own means, on Pacemaker the file of
+// Debian, zypper needs-rebooting and needs-restarting -r. check/stop-time compares the members that are known to run a
+// service; where none is known, all of them.
 //
 // # What a crash leaves
 //

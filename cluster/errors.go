@@ -55,7 +55,9 @@ var (
 	ErrDisk          = errors.New("the group and its disks do not belong together")
 	ErrBackup        = errors.New("a backup of the cluster is in progress") // of its database
 	ErrRebootPending = errors.New("a reboot is pending")
-	ErrBuilds        = errors.New("the nodes run different builds")
+	// ErrNotTold: a machine does not say what a check looks for. That is no proof in either direction.
+	ErrNotTold = errors.New("it is not told")
+	ErrBuilds  = errors.New("the nodes run different builds")
 	// ErrStopTime: it would kill the service before it usually has stopped.
 	ErrStopTime     = errors.New("the cluster allows less time than the service needs to stop")
 	ErrNotSupported = errors.New("not supported by this cluster manager")

@@ -72,7 +72,7 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		case clearErr != nil:
 			outcome := failover.OutcomeOf(behind.Effect(err)) // the request that stands can still move the group
 			err = &failover.Error{Op: op, Target: group, Outcome: outcome, Err: errors.Join(err, clearErr),
-				Next: "clear the move request (ClearMove); it holds the group where it is"}
+				Next: "have the move request removed (crm_resource --clear): while it stands the cluster may act on it"}
 		case err == nil:
 			// The group stays only if nothing draws it home once the request is gone.
 			err = f.confirm(ctx)
@@ -313,9 +313,9 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	case g.Owner == f.to:
 		return end(failover.Applied, ErrPartial, "bring up the members that are down, or move the group back")
 	case g.Owner == f.from && !f.gone:
-		return end(failover.InDoubt, fmt.Errorf("%w before it left its node", ErrFailed), "find out why it does not stop, "+
-			"see that its process has ended, and clear the failure in the cluster; in a run, resolve the step as not applied "+
-			"then")
+		return end(failover.InDoubt, fmt.Errorf("%w and was not seen to leave its node", ErrFailed), "find out what does not "+
+			"stop or start, see that its process has ended, and clear the failure in the cluster; in a run, resolve the step as "+
+			"not applied then")
 	case g.Owner == f.from:
 		// The move is over, and the service is down because of it: only a person can say when that has ended.
 		failed = ", and it did not come up again" + failed
@@ -354,7 +354,7 @@ func (f *follow) notStarted(ctx context.Context, timedOut error) error {
 
 // confirm sees the group stay, twice, after the standing request was removed: what would draw it home does so at once.
 func (f *follow) confirm(ctx context.Context) error {
-	f.left, f.twice, f.doubt = true, true, nil
+	f.left, f.gone, f.twice, f.doubt = true, true, true, nil
 	_, err := f.run(ctx)
 	return err
 }

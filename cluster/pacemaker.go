@@ -236,11 +236,12 @@ func (d *pacemakerDriver) Inspect(ctx context.Context, via string) (Inspection, 
 		return Inspection{}, err
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if len(lines) < 2 {
+	if len(lines) < 3 {
 		return Inspection{}, unchanged(op, via, "log in by hand and see what it answers",
 			fmt.Errorf("unreadable answer %.80q", out))
 	}
-	return Inspection{Node: lines[0], Build: lines[1], RebootPending: len(lines) > 2, Reasons: lines[2:]}, nil
+	return Inspection{Node: lines[0], Build: lines[1], RebootKnown: lines[2] == "no" || lines[2] == "yes",
+		RebootPending: lines[2] == "yes", Reasons: lines[3:]}, nil
 }
 
 // StartMove gets the request ready and then makes it one, so that ClearMove can take it back wherever it is.

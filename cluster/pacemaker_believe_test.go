@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -218,4 +219,33 @@ func TestAnIDMayHaveLettersOfAnyScript(t *testing.T) {
 	for _, id := range []string{"1a", "-a", "a b", "a'b", "a\u00a0b", "a\u202eb"} {
 		require.ErrorIs(t, d.Check("group", id), failover.ErrInvalid, "%q", id)
 	}
+}
+
+// told answers one reading after the other, and the last one for ever.
+type told struct {
+	Driver
+	groups []Group
+}
+
+func (d *told) Nodes() []string { return []string{"n1"} }
+
+func (d *told) ReadSnapshot(context.Context, string, string) (Snapshot, error) {
+	g := d.groups[0]
+	d.groups = d.groups[min(1, len(d.groups)-1):]
+	return Snapshot{Groups: []Group{g}}, nil
+}
+
+// What arrived between two readings, goes home once its request is cleared and fails there, had left its node.
+func TestAGroupThatArrivedHasLeftItsNode(t *testing.T) {
+	c, err := New(&told{groups: []Group{{Name: "g", Owner: "n2", State: StateOnline}, {Name: "g", Owner: "n1", State: StateFailed}}},
+		Config{})
+	require.NoError(t, err)
+	f := follow{c: c.(*core), group: "g", from: "n1", to: "n2", want: StateOnline, //nolint:forcetypeassert // New makes it
+		o: MoveOptions{Timeout: time.Minute, Poll: time.Millisecond, Grace: time.Millisecond, Settle: time.Millisecond}}
+	_, err = f.run(t.Context())
+	require.NoError(t, err)
+	err = f.confirm(t.Context())
+	require.ErrorIs(t, err, ErrReturned)
+	require.NotContains(t, err.Error(), "not seen to leave")
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
 }

@@ -331,6 +331,7 @@ func (r *real) reads(t *testing.T, c cluster.Cluster) {
 		in, err := c.Inspect(t.Context(), n.Name)
 		require.NoError(t, err)
 		require.Equal(t, n.Name, in.Node)
+		require.True(t, in.RebootKnown, "%q", in.Reasons)
 	}
 	_, err = c.Group(t.Context(), "nothing")
 	require.ErrorIs(t, err, cluster.ErrNotFound)

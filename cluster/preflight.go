@@ -235,8 +235,8 @@ func (t transfer) backup(_ context.Context, s Snapshot, _ Group) (string, error)
 	const op = "check backup"
 	switch {
 	case s.BackupUnknown:
-		return "", refuse(op, s.Cluster, "see that no backup runs, then waive this step", ErrBackup,
-			"%s does not say whether one is", s.ReadFrom)
+		return "", refuse(op, s.Cluster, "see that no backup runs, then waive this step", ErrNotTold,
+			"whether a backup is in progress, as seen from %s", s.ReadFrom)
 	case s.BackupInProgress:
 		return "", refuse(op, s.Cluster, "wait for the backup to end", ErrBackup, "as seen from %s", s.ReadFrom)
 	}
@@ -271,12 +271,16 @@ func (t transfer) stopTime(_ context.Context, _ Snapshot, g Group) (string, erro
 }
 
 func (t transfer) reboot(ctx context.Context, s Snapshot, _ Group) (string, error) {
-	return "no reboot is pending", errors.Join(t.inspectEach(ctx, s, func(_ string, in Inspection) error {
-		if !in.RebootPending {
-			return nil
+	return "no node says that it waits for one", errors.Join(t.inspectEach(ctx, s, func(_ string, in Inspection) error {
+		const op = "check reboot"
+		switch how := strings.Join(in.Reasons, ", "); {
+		case in.RebootPending:
+			return refuse(op, in.Node, "reboot the node while it is passive", ErrRebootPending, "%s", how)
+		case !in.RebootKnown:
+			return refuse(op, in.Node, "see on the node whether it waits for a reboot, then waive this step", ErrNotTold,
+				"whether a reboot is pending (%s)", how)
 		}
-		return refuse("check reboot", in.Node, "reboot the node while it is passive", ErrRebootPending, "%s",
-			strings.Join(in.Reasons, ", "))
+		return nil
 	})...)
 }
 

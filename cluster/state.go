@@ -334,8 +334,9 @@ func (s Snapshot) believed() Snapshot {
 
 // Inspection is what a node says about itself, asked at its own address.
 type Inspection struct {
-	Node          string   `json:"node"`  // the name the machine itself gives
-	Build         string   `json:"build"` // operating system build
+	Node          string   `json:"node"`        // the name the machine itself gives
+	Build         string   `json:"build"`       // operating system build
+	RebootKnown   bool     `json:"rebootKnown"` // the machine told whether a reboot is pending
 	RebootPending bool     `json:"rebootPending"`
-	Reasons       []string `json:"reasons,omitempty"` // why a reboot is pending
+	Reasons       []string `json:"reasons,omitempty"` // why a reboot is pending, or how that was asked
 }

@@ -128,7 +128,8 @@ func (d *windowsDriver) Inspect(ctx context.Context, via string) (Inspection, er
 	if strings.EqualFold(in.Node, via) {
 		in.Node = via // the machine spells its name in capitals
 	}
-	return Inspection{Node: in.Node, Build: in.Build, RebootPending: len(in.Reasons) > 0, Reasons: in.Reasons}, nil
+	return Inspection{Node: in.Node, Build: in.Build, RebootKnown: in.Reasons != nil,
+		RebootPending: len(in.Reasons) > 0, Reasons: in.Reasons}, nil
 }
 
 func (d *windowsDriver) StartMove(ctx context.Context, via, group, node string) error {

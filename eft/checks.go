@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -231,8 +232,8 @@ func (u upgrade) serviceGroup(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case len(groups) > 1:
-		return "", refuse(op, u.Group, "remove the resource that is left over", cluster.ErrAmbiguous, "%d groups have it",
-			len(groups))
+		return "", refuse(op, u.Group, "see which of them serves, and remove the resource from the other", cluster.ErrAmbiguous,
+			"%q", slices.Sorted(maps.Keys(groups)))
 	case !groups[u.Group]:
 		return "", refuse(op, u.Group, "name the group that runs the service", cluster.ErrNotFound,
 			"no resource of the group runs the service")
@@ -303,13 +304,13 @@ func (u upgrade) rightFile(n Node, f File) error {
 	return nil
 }
 
-func (u upgrade) busy(ctx context.Context) (string, error) {
-	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
-		if len(f.Busy) > 0 {
-			return "", refuse("check node", n.Name(), "close it and run again", ErrNodeBusy, "%q", f.Busy)
-		}
-		return "free", nil
-	})
+func (u upgrade) busy(ctx context.Context) (string, error) { return u.eachFacts(ctx, free) }
+
+func free(n Node, f Facts) (string, error) {
+	if len(f.Busy) > 0 {
+		return "", refuse("check node", n.Name(), "let it end, or close it, and run again", ErrNodeBusy, "%q", f.Busy)
+	}
+	return "free", nil
 }
 
 func (u upgrade) space(ctx context.Context) (string, error) {
@@ -374,6 +375,8 @@ func (u upgrade) settingsReadable(ctx context.Context) (string, error) {
 	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.ConfigDir):
 		return "", refuse("check settings", u.Group, "give the directory the server uses", ErrConfigDir,
 			"the server uses %q, given was %q", s.ConfigDir, u.ConfigDir)
+	case u.Quiesce.For > 0 && u.Quiesce.Then != QuiesceMoveAnyway && s.Activity == nil:
+		return "", refuse("check settings", u.Group, untold+", or leave Quiesce out", cluster.ErrNotTold, "who is connected")
 	}
 	return fmt.Sprintf("%d values, version %s", len(s.Values), s.Version), nil
 }

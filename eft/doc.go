@@ -53,6 +53,9 @@ after that the claim is taken, so that a start that comes later does nothing, an
 that nothing came of in time takes the claim itself. It is judged by file version, uninstall entry and service; the
 exit code proves nothing in either direction. A bad one stops the run where the node does not have the new version;
 once a person has finished the work by hand, the next run goes on. An installer that takes too long is never killed.
+A silent run has ended when every program that it started has, by two looks a second. What it has a service or a scheduled
+task start for it is not seen; there Installer.Mode should be ModeByOperator. Nothing says whose a pending reboot is: one
+that was pending before the installation is asked for, too.
 
 On Windows the installer is an .exe: a .cmd or .bat would read its arguments a second time, and a .msi is an argument of
 msiexec.exe.
@@ -234,27 +237,28 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
 # Steps of Rollback
 
  1. check/old-version: one node still carries the old version (check)
- 2. check/backup: the backup is complete and the one that was made (check)
- 3. prepare/facts: remember how EFT Server is installed on each node (change)
- 4. prepare/where: remember whether the old version serves (change)
- 5. prepare/remember: remember the owner and the failback setting (change)
- 6. prepare/clear: remove a move request that an earlier run of ours left (change)
- 7. prepare/failback: keep the group from going home by itself (change)
- 8. offline/group: take the group offline (change)
- 9. offline/guard: make the new version's service on the passive node unstartable (change)
- 10. offline/down: the group is offline as a whole (check)
- 11. move/move: move the group to the active node (once)
- 12. move/clear: remove the move request (change)
- 13. restore/disk-online: bring the shared disk alone online on the active node (change)
- 14. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
- 15. restore/start-mode: let the cluster start the service on the active node (change)
- 16. rename/resource: let the cluster resource start the service by its present name (change)
- 17. online/group: bring the group online on the active node (change)
- 18. arrived/verify: see the group stay up on the node with all its members (check)
- 19. verify/service: see the service run on the active node and nowhere else (check)
- 20. verify/version: see the running server tell the old version (check)
- 21. finish/failback: put the failback setting back as it was (change)
- 22. finish/verify: see the group stay where it belongs without the guard (check)
+ 2. check/busy: no installer runs and no administration interface is open (check)
+ 3. check/backup: read the backup again and see that it is the one that was made (change)
+ 4. prepare/facts: remember how EFT Server is installed on each node (change)
+ 5. prepare/where: remember whether the old version serves (change)
+ 6. prepare/remember: remember the owner and the failback setting (change)
+ 7. prepare/clear: remove a move request that an earlier run of ours left (change)
+ 8. prepare/failback: keep the group from going home by itself (change)
+ 9. offline/group: take the group offline (change)
+ 10. offline/guard: make the new version's service on the passive node unstartable (change)
+ 11. offline/down: the group is offline as a whole (check)
+ 12. move/move: move the group to the active node (once)
+ 13. move/clear: remove the move request (change)
+ 14. restore/disk-online: bring the shared disk alone online on the active node (change)
+ 15. restore/config: put the configuration back as it was backed up; what was changed since is lost (change)
+ 16. restore/start-mode: let the cluster start the service on the active node (change)
+ 17. rename/resource: let the cluster resource start the service by its present name (change)
+ 18. online/group: bring the group online on the active node (change)
+ 19. arrived/verify: see the group stay up on the node with all its members (check)
+ 20. verify/service: see the service run on the active node and nowhere else (check)
+ 21. verify/version: see the running server tell the old version (check)
+ 22. finish/failback: put the failback setting back as it was (change)
+ 23. finish/verify: see the group stay where it belongs without the guard (check)
 
 quiesce/wait is there only when Options.Quiesce asks for it; prepare/settings and the version and licence checks only with
 an Admin; a consoles step stands for each of Options.Consoles, as a check where its version can be read. Options.Before comes before the first change,

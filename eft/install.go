@@ -157,12 +157,23 @@ func (u upgrade) stop(ctx context.Context, n Node, list []Service, mode StartMod
 
 // mayNotRun refuses to touch a service that serves its users.
 func (u upgrade) mayNotRun(ctx context.Context, n Node, s Service) error {
-	g, err := u.group(ctx)
-	if err == nil && g.Owner == n.Name() && g.State != cluster.StateOffline && serviceOnline(g) {
+	serves, g, err := u.serving(ctx, n)
+	if serves {
 		err = refuse("install", n.Name(), "move the group off the node, or take it offline", cluster.ErrOtherOwner,
 			"%s, and the service %q belongs to it", g, s.Name)
 	}
 	return err
+}
+
+// serving reports whether the cluster runs the service on a node. Where that is not known, a service that is found running
+// is no stray.
+func (u upgrade) serving(ctx context.Context, n Node) (bool, cluster.Group, error) {
+	g, err := u.group(ctx)
+	if err == nil && (g.State == cluster.StateUnknown || g.Owner == "" && serviceOnline(g)) {
+		err = unchanged("look at the group", n.Name(), "find out how the group and its node stand, then run again",
+			fmt.Errorf("%w: whether the cluster runs the service here: %s", cluster.ErrNotTold, g))
+	}
+	return err == nil && g.Owner == n.Name() && serviceOnline(g), g, err
 }
 
 // serviceOnline reports whether a member that runs a service is up or on its way.
@@ -185,8 +196,12 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it "+
 			"has finished. Do not start the service.", n.Name(), i.Path)
 		s.Observe = onNode(n, func(f Facts) (failover.Observation, error) {
-			return failover.Observation{Done: f.has(i.Version), Found: f.String(),
-				Would: "wait for version " + i.Version.String()}, nil
+			obs := failover.Observation{Done: f.has(i.Version) && len(f.Busy) == 0, Found: f.String(),
+				Would: "wait for version " + i.Version.String()}
+			if len(f.Busy) > 0 { // the version may be there before the installer has ended
+				obs.Found += fmt.Sprintf(", and still at work: %q", f.Busy)
+			}
+			return obs, nil
 		})
 		return s
 	}
@@ -291,6 +306,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	case RunEnded:
 		ending = fmt.Sprintf("exit code %d", run.Exit)
 	case RunLost:
+		obs.Note += "; " + tail(run.Log)
 	}
 	// What is seen counts, also of a run that a person finished; while another installer runs, only what it says too.
 	if f.has(i.Version) && (len(f.Busy) == 0 || run.State == RunEnded && i.success(run.Exit)) {
@@ -337,8 +353,8 @@ func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
 	if err != nil {
 		return nil, f, err
 	}
-	g, err := u.group(ctx)
-	if err != nil || g.Owner == n.Name() && serviceOnline(g) {
+	serves, _, err := u.serving(ctx, n)
+	if err != nil || serves {
 		return nil, f, err
 	}
 	return slices.DeleteFunc(slices.Clone(f.Services), func(s Service) bool { return !s.Running }), f, nil
@@ -360,13 +376,23 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			if err != nil {
 				return failover.Observation{}, err
 			}
-			if is.RebootPending && !was.RebootPending || run.State == RunEnded &&
-				slices.Contains(u.Installer.ExitReboot, run.Exit) && !is.Booted.After(run.Ended) {
+			// Renames of others may be pending for ever, and hide those of the installer: what counts is a reboot behind it.
+			begun, found := was.Booted.Add(time.Minute), "no reboot is asked for" // a clock that is set moves the time of boot
+			if run.State == RunEnded {
+				begun = run.Ended
+			}
+			switch asks := run.State == RunEnded && slices.Contains(u.Installer.ExitReboot, run.Exit); {
+			case is.Booted.After(begun):
+				found = "the node was rebooted"
+			case asks || is.RebootPending && !was.RebootPending:
 				return failover.Observation{Found: "the installer asks for a reboot", Would: "wait for it"}, nil
+			case is.RebootPending:
+				return failover.Observation{Found: "a reboot was pending before the installer; whether it needs one too is not known",
+					Would: "wait for it"}, nil
 			}
 			s, err := u.Cluster.Snapshot(ctx)
 			c, _ := s.Node(n.Name())
-			return failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: "no reboot is needed",
+			return failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: found,
 				Note: "the cluster says the node is " + c.State.String()}, err
 		})}
 }

@@ -26,7 +26,7 @@ type Node interface {
 	// Space tells how much the tree at path holds and how much is free on its volume, or on the volume it would be
 	// created on.
 	Space(ctx context.Context, path string) (Space, error)
-	// Stage puts the installer at its path. The file appears there only when size and SHA-256 are right.
+	// Stage puts the installer at its path. The file appears there only when its SHA-256 is right.
 	Stage(ctx context.Context, i Installer) error
 	// StartInstaller starts the installer and returns when it runs or has ended. The node claims Start.ID before it
 	// starts anything, and never starts a second installer under the same ID, whoever asks and how often. It checks
@@ -132,7 +132,8 @@ func (f Facts) service(op string) (Service, error) {
 	for _, s := range f.Services {
 		names = append(names, s.Name)
 	}
-	return Service{}, refuse(op, f.Node, "remove the registration that is left over", ErrServiceName, "%q", names)
+	return Service{}, refuse(op, f.Node, "see which of them the installed program uses, and remove the other's registration",
+		ErrServiceName, "%q", names)
 }
 
 // service reads the one service of a node.
@@ -216,7 +217,7 @@ const (
 	RunNotStarted                 // nobody claimed this ID
 	RunRunning                    // it goes on
 	RunEnded                      // with an exit code
-	RunLost                       // claimed, gone, and no exit code was written
+	RunLost                       // claimed and gone without an exit code, or whether all of it has ended could not be read
 )
 
 // InstallerRun is what a node knows of a run.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster"
 	"github.com/01b61c5c/failover/internal/waiting"
 )
 
@@ -196,6 +197,9 @@ func (u upgrade) backup() failover.Stage {
 	return failover.Stage{Name: "backup", Steps: []failover.Step{run, verify}}
 }
 
+// untold is what a person does where the server does not tell who is connected.
+const untold = "see by hand that nobody is connected, then use QuiesceMoveAnyway"
+
 // quiesce waits until nobody would be cut off, if that is wanted.
 func (u upgrade) quiesce() failover.Stage {
 	const op = "wait for quiet"
@@ -213,10 +217,14 @@ func (u upgrade) quiesce() failover.Stage {
 			defer cancel()
 			for {
 				now, err := u.Admin.Read(ctx)
-				if err != nil {
+				switch {
+				case err != nil:
 					return err
-				}
-				if now.Activity.Idle() {
+				case now.Activity == nil && q.Then == QuiesceMoveAnyway:
+					return quiescedFact.Save(ctx, "moved, and who was connected was not told")
+				case now.Activity == nil:
+					return unchanged(op, u.Group, untold, fmt.Errorf("%w: who is connected", cluster.ErrNotTold))
+				case now.Activity.Idle():
 					return quiescedFact.Save(ctx, "nobody was connected")
 				}
 				failover.Progress(ctx, now.Activity.String())

@@ -1,10 +1,20 @@
 package eft
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
 )
 
 // TestSettingsAreNormalised leaves out what changes by itself and nothing else, hides what may be secret, and does not
@@ -43,4 +53,30 @@ func TestAnEqualComparisonSaysWhatItDoesNotCover(t *testing.T) {
 	s := Settings{Values: map[string]string{"a": "1", "b": redacted}, Absent: []string{"sites/x/sms"}}
 	require.Equal(t, "all 2 values as before; of 1 of them, which may be secrets, only that they are there; "+
 		"not there to compare: sites/x/sms", s.compared())
+}
+
+// Nodes that do not say whether EFT is its own cluster manager have not said that it is not.
+func TestModeIsTold(t *testing.T) {
+	for doc, told := range map[string]bool{`[]`: false, `[{"id":"n","attributes":{"isStarted":true}}]`: false,
+		`[{"id":"n","attributes":{"isInCluster":false}}]`: true} {
+		srv := httptest.NewTLSServer(http.HandlerFunc(func(out http.ResponseWriter, req *http.Request) {
+			switch {
+			case strings.HasSuffix(req.URL.Path, "/authentication"):
+				_, _ = io.WriteString(out, `{"authToken":"t"}`)
+			case strings.HasSuffix(req.URL.Path, "/nodes"):
+				_, _ = io.WriteString(out, `{"data":`+doc+`}`)
+			default:
+				out.WriteHeader(http.StatusNotFound)
+			}
+		}))
+		t.Cleanup(srv.Close)
+		sum := sha256.Sum256(srv.Certificate().Raw)
+		r, err := NewREST(RESTConfig{URL: srv.URL, User: "u", TLS: failover.TLS{Fingerprints: []string{hex.EncodeToString(sum[:])}},
+			Password: func(context.Context) (failover.Secret, error) { return failover.NewSecret("p"), nil }})
+		require.NoError(t, err)
+		now := reading{REST: r, Settings: Settings{Licences: map[string]string{}}}
+		now.nodes(t.Context())
+		require.NoError(t, now.err)
+		require.Equal(t, told, !slices.Contains(now.Absent, nodesPath), doc)
+	}
 }

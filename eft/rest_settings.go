@@ -125,9 +125,10 @@ const nodesPath = "v2/nodes"
 func (r *reading) nodes(ctx context.Context) {
 	var nodes struct{ Data []object }
 	r.optional(ctx, nodesPath, &nodes)
+	told := r.err != nil || slices.Contains(r.Absent, nodesPath)
 	for _, n := range nodes.Data {
-		in, _ := n.Attributes["isInCluster"].(bool)
-		r.HA = r.HA || in
+		in, says := n.Attributes["isInCluster"].(bool)
+		r.HA, told = r.HA || in, told || says
 		if started, ok := n.Attributes["isStarted"].(bool); ok && !started {
 			continue
 		}
@@ -140,6 +141,9 @@ func (r *reading) nodes(ctx context.Context) {
 				}
 			}
 		}
+	}
+	if !told { // no node says whether it is in a cluster
+		r.Absent = append(r.Absent, nodesPath)
 	}
 }
 
@@ -222,35 +226,47 @@ func (r *reading) status(ctx context.Context) {
 			Sites []struct {
 				Name, State  string
 				DMZConnected bool
-				Activity     struct{ ConnectedUserCount, RunningEventRuleCount int }
+				Activity     *struct{ ConnectedUserCount, RunningEventRuleCount int }
 			}
 		}
 	}
 	r.optional(ctx, "v1/sites/status", &sites)
+	var now Activity
+	told := len(sites.Info) > 0
 	for _, node := range sites.Info {
 		for _, site := range node.Sites {
 			r.Values["sites/"+site.Name+"/state"] = site.State
 			r.Values["sites/"+site.Name+"/dmz/connected"] = strconv.FormatBool(site.DMZConnected)
-			r.Activity.Users += site.Activity.ConnectedUserCount
-			r.Activity.Rules += site.Activity.RunningEventRuleCount
+			if a := site.Activity; a != nil {
+				now.Users, now.Rules = now.Users+a.ConnectedUserCount, now.Rules+a.RunningEventRuleCount
+			} else {
+				told = false
+			}
 		}
 	}
 	var server struct {
 		Nodes []struct {
-			Activity struct {
+			Activity *struct {
 				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount, ActiveServerUploadCount int
 			}
 			Licenses []struct{ Module, RegistrationState string }
 		}
 	}
 	r.optional(ctx, "v1/server/status", &server)
+	told = told && len(server.Nodes) > 0
 	for _, n := range server.Nodes {
-		a := n.Activity
-		r.Activity.Transfers += a.ActiveClientUploadCount + a.ActiveClientDownloadCount + a.ActiveServerDownloadCount +
-			a.ActiveServerUploadCount
+		if a := n.Activity; a != nil {
+			now.Transfers += a.ActiveClientUploadCount + a.ActiveClientDownloadCount + a.ActiveServerDownloadCount +
+				a.ActiveServerUploadCount
+		} else {
+			told = false
+		}
 		for _, l := range n.Licenses {
 			r.Licences[l.Module] = l.RegistrationState
 		}
+	}
+	if told {
+		r.Activity = &now
 	}
 }
 

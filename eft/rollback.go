@@ -1,7 +1,6 @@
 package eft
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,9 +51,9 @@ var (
 // then only the new program is kept from starting and the failback setting put back.
 //
 // Its own point of no return is the restore: whatever users and administrators changed since the backup is lost to the
-// service. The configuration found is kept beside the restored one. The copy is read once more before, within the
-// minute that a check has, and compared with its list before it takes the place. The service on the node with the new
-// version stays disabled, so that the cluster cannot start the new program on the old configuration.
+// service. The configuration found is kept beside the restored one. The copy is read before anything is changed and once
+// more before it takes the place. The service on the node with the new version stays disabled, so that the cluster cannot
+// start the new program on the old configuration.
 func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	opts, err := o.validate()
 	if err != nil {
@@ -91,8 +90,10 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 	}
 	check := failover.Stage{Name: "check", Steps: []failover.Step{
 		look("old-version", "One node still carries the old version", old.Name(), source, firm, "online/group", r.oldVersion),
-		look("backup", "The backup is complete and the one that was made", old.Name(), source, firm, "restore/config",
-			r.backupGood)}}
+		look("busy", "No installer runs and no administration interface is open", old.Name(), added+
+			"an installer of the upgrade that still runs would bring the new version under the service", waivable, "online/group",
+			r.free),
+		r.unlessStayed(r.readBackup(source))}}
 	when := "when the new version had the group"
 	if o.Restore == RestoreAlways {
 		when = "always"
@@ -133,13 +134,40 @@ func (r rollback) oldVersion(ctx context.Context) (string, error) {
 	return f.String(), err
 }
 
-func (r rollback) backupGood(ctx context.Context) (string, error) {
+func (r rollback) free(ctx context.Context) (string, error) {
+	f, err := r.Active.Facts(ctx)
+	if err != nil {
+		return "", err
+	}
+	return free(r.Active, f)
+}
+
+// readBackup reads the copy before anything is changed. It is no check: that would have a minute, and a large copy takes
+// longer.
+func (r rollback) readBackup(source string) failover.Step {
+	s := record(r.upgrade, "backup", "Read the backup again and see that it is the one that was made", r.Active.Name(), source,
+		backupFact, func(hash string) failover.Observation {
+			return failover.Observation{Note: "manifest " + hash, Would: "read every file of " + r.way.Copy}
+		}, func(ctx context.Context) error {
+			if err := r.backupGood(ctx); err != nil {
+				return err
+			}
+			return backupFact.Save(ctx, r.way.Manifest)
+		})
+	s.Timeout = time.Hour
+	return s
+}
+
+func (r rollback) backupGood(ctx context.Context) error {
 	m, err := readCopy(ctx, r.Active, r.way.Copy)
 	if err == nil && m.Hash != r.way.Manifest {
 		err = refuse("check backup", r.Active.Name(), "name the copy of this upgrade", ErrBackup,
 			"its manifest is %.16s…, wanted is %.16s…", m.Hash, r.way.Manifest)
 	}
-	return fmt.Sprintf("%d files, %d bytes", len(m.Files), m.Bytes()), err
+	if err == nil {
+		failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes", len(m.Files), m.Bytes()))
+	}
+	return err
 }
 
 // disabled keeps the service of the new version from starting; it stays so.
@@ -208,9 +236,12 @@ func (r rollback) restore(source string) failover.Step {
 			return failover.Observation{Note: "restored: " + hash,
 				Would: "replace " + r.ConfigDir + " by " + r.way.Copy + " and keep what is there beside it"}
 		}, func(ctx context.Context) error {
-			g, err := r.group(ctx)
+			_, g, err := r.serving(ctx, r.Active)
 			if err == nil && serviceOnline(g) {
 				err = refuse("restore", r.Active.Name(), "take the group offline first", ErrServiceRunning, "%s", g)
+			}
+			if err == nil {
+				err = r.backupGood(ctx) // what takes the place is what it was
 			}
 			if err == nil {
 				err = r.Active.Restore(ctx, Backup{From: r.ConfigDir, To: r.way.Copy, Exclude: r.BackupExclude})
@@ -220,7 +251,7 @@ func (r rollback) restore(source string) failover.Step {
 			}
 			return restoredFact.Save(ctx, r.way.Manifest)
 		})
-	s.Undo, s.Timeout = nil, 3*(cmp.Or(r.Move.Timeout, 10*time.Minute)+time.Minute)
+	s.Undo, s.Timeout = nil, time.Hour
 	return s
 }
 

@@ -76,3 +76,30 @@ func TestARefusalBehindATakenRequestIsNotCalledUnchanged(t *testing.T) {
 		})
 	}
 }
+
+// Whether a service that runs is the cluster's own is asked before it is stopped. Not to know it is no "no".
+func TestAServiceOfWhichNothingIsKnownIsNoStray(t *testing.T) {
+	running := []cluster.Resource{{Name: "service", Service: "one", State: cluster.StateOnline}}
+	unread := []cluster.Resource{{Name: "service", State: cluster.StateOnline}}
+	for name, g := range map[string]cluster.Group{
+		"no single owner":           {State: cluster.StateOnline, Members: running},
+		"a node that is not heard":  {State: cluster.StateUnknown, Owner: "other", Members: running},
+		"a member that is not read": {State: cluster.StateUnknown, Owner: "n", Members: unread},
+	} {
+		b := &brokenOff{takes: 9, group: g, facts: Facts{Services: []Service{{Name: "one", Running: true}}}}
+		u := upgrade{Options: Options{Group: "g", Cluster: b, Active: b, Passive: b}}
+		for step, ask := range map[string]func(context.Context) error{
+			"disable and stop": u.unstartable("id", "title", b, "source", nil).Apply,
+			"stop what runs":   u.settle(b).Apply,
+			"see it stopped": func(ctx context.Context) error {
+				_, err := u.settle(b).Observe(ctx)
+				return err
+			},
+		} {
+			err := ask(t.Context())
+			require.ErrorIs(t, err, cluster.ErrNotTold, "%s, %s", name, step)
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		}
+		require.Equal(t, 9, b.takes, name)
+	}
+}

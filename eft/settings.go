@@ -22,7 +22,7 @@ type Settings struct {
 	Licences  map[string]string `json:"licences,omitempty"`  // module → state on the node that answered
 	Values    map[string]string `json:"values"`              // path → value, for example "sites/MySite/state" → "Running"
 	Absent    []string          `json:"absent,omitempty"`    // what was asked for and is not there in this version
-	Activity  Activity          `json:"activity"`
+	Activity  *Activity         `json:"activity,omitempty"`  // nil: the server does not tell
 }
 
 // Activity is what runs at this moment.

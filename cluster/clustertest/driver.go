@@ -76,7 +76,7 @@ func (d *driver) Inspect(ctx context.Context, via string) (cluster.Inspection, e
 	var in cluster.Inspection
 	err := d.simple(ctx, "inspect node", via, func(m *Model) error {
 		n := m.Node(via)
-		in = cluster.Inspection{Node: n.Name, Build: n.Build, RebootPending: n.RebootPending}
+		in = cluster.Inspection{Node: n.Name, Build: n.Build, RebootKnown: !n.RebootUntold, RebootPending: n.RebootPending}
 		if n.RebootPending {
 			in.Reasons = []string{"component based servicing"}
 		}

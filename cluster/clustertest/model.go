@@ -60,6 +60,7 @@ type Node struct {
 	Quarantined   bool
 	Build         string
 	RebootPending bool
+	RebootUntold  bool            // its system has nothing that says whether a reboot is pending
 	NoPowerShell  bool            // its shell does not find powershell.exe
 	Unreachable   bool            // its address does not answer; the cluster still counts it as it says in State
 	Services      map[string]bool // operating-system services that are running on it

@@ -58,14 +58,19 @@ func status(r *failover.Report, id string) failover.StepStatus {
 
 // What a check says that does not hold is its error: "enough" beside it would be untrue.
 func TestACheckThatFailsTellsNoFinding(t *testing.T) {
-	c, err := clustertest.Start(t, clustertest.TwoNodes("a", "b", "g", "s")).Cluster()
+	model := clustertest.TwoNodes("a", "b", "g", "s")
+	model.Nodes[1].RebootUntold = true
+	c, err := clustertest.Start(t, model).Cluster()
 	require.NoError(t, err)
 	s, err := cluster.TransferStages(c, cluster.TransferOptions{Group: "g", Target: "b", StopTime: 1000 * time.Hour})
 	require.NoError(t, err)
-	at := slices.IndexFunc(s.Check.Steps, func(s failover.Step) bool { return s.ID == "stop-time" })
-	obs, err := s.Check.Steps[at].Observe(t.Context())
-	require.ErrorIs(t, err, cluster.ErrStopTime)
-	require.Empty(t, obs)
+	for id, why := range map[string]error{"stop-time": cluster.ErrStopTime, "reboot": cluster.ErrNotTold} {
+		at := slices.IndexFunc(s.Check.Steps, func(s failover.Step) bool { return s.ID == id })
+		obs, err := s.Check.Steps[at].Observe(t.Context())
+		require.ErrorIs(t, err, why)
+		require.NotErrorIs(t, err, cluster.ErrRebootPending, "what is not told is not pending either")
+		require.Empty(t, obs)
+	}
 }
 
 // stands is up to which move each check of a transfer there and back has to hold. The two of the first move are made

@@ -228,7 +228,7 @@ func (m *Model) script(name, node string, req wsfc.Request, asked any) (data any
 		return m.windows(node, req.Group), nil, nil
 	case wsfc.Inspect:
 		n := m.Node(node)
-		in := wsfc.Inspection{Node: strings.ToUpper(n.Name), Build: n.Build}
+		in := wsfc.Inspection{Node: strings.ToUpper(n.Name), Build: n.Build, Reasons: wsfc.List[string]{}}
 		if n.RebootPending {
 			in.Reasons = wsfc.List[string]{"component based servicing"}
 		}

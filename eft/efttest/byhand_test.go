@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/cluster/clustertest"
 	"github.com/01b61c5c/failover/eft"
 	"github.com/01b61c5c/failover/eft/efttest"
 	"github.com/01b61c5c/failover/failovertest"
@@ -39,6 +40,25 @@ func TestByHand(t *testing.T) {
 	require.Empty(t, s.Counters.InstallerRuns)
 	require.Empty(t, m.Counters.Moves)
 
+	// An installer that is still at work has not ended, whatever it has written until then.
+	busy := func(with []string) {
+		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+			s.Nodes[efttest.PassiveNode].Busy = with
+			return nil
+		}))
+	}
+	require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+		n := s.Nodes[efttest.PassiveNode]
+		n.Program, n.Products[0].Version = efttest.NewVersion, efttest.NewVersion
+		return nil
+	}))
+	busy([]string{"an installation by Windows Installer"})
+	require.ErrorIs(t, run(nil), failover.ErrWaiting)
+	_, m, err = w.State()
+	require.NoError(t, err)
+	require.Empty(t, m.Counters.Moves)
+	busy(nil)
+
 	var asked []string
 	stop := errors.New("went to lunch")
 	require.ErrorIs(t, run(func(ctx context.Context, q failover.Request) (failover.Statement, error) {
@@ -52,9 +72,9 @@ func TestByHand(t *testing.T) {
 		asked = append(asked, q.Step.ID)
 		return w.Confirm(ctx, q)
 	}))
-	require.Equal(t, []string{"passive/install", "moved/settings", "active/install", "upgraded/settings", "home/settings",
+	require.Equal(t, []string{"moved/settings", "active/install", "upgraded/settings", "home/settings",
 		"consoles/ADMIN-PC"}, asked)
 	s, _, err = w.State()
 	require.NoError(t, err)
-	require.Equal(t, map[string]int{efttest.ActiveNode: 1, efttest.PassiveNode: 1}, s.Counters.InstallerRuns)
+	require.Equal(t, map[string]int{efttest.ActiveNode: 1}, s.Counters.InstallerRuns)
 }

@@ -179,7 +179,7 @@ func documents(s eft.Settings, st *State, owner string) map[string]any {
 	server["version"] = s.Version.String()
 	server["general"] = map[string]any{"configFilePath": ConfigDir + `\`, "lastModifiedTime": 1633717057}
 	server["smtp"].(map[string]any)["password"] = "never shown"
-	return map[string]any{
+	docs := map[string]any{
 		"/admin/v2/server": data(object{"type": "server", "id": "1", "attributes": server}),
 		"/admin/v2/nodes": data(
 			[]object{{"type": "node", "id": owner,
@@ -201,12 +201,16 @@ func documents(s eft.Settings, st *State, owner string) map[string]any {
 			"attributes": object{"name": "Partners", "quota": 5}}),
 		"/admin/v2/sites/" + siteID + "/users":       data(users),
 		"/admin/v2/sites/" + siteID + "/event-rules": data(rules),
-		"/admin/v1/sites/status": object{"info": []object{{"nodeName": owner,
-			"sites": []object{{"id": siteID, "name": "MySite", "state": state, "DMZConnected": dmz,
-				"activity": object{"connectedUserCount": st.Activity.Users, "runningEventRuleCount": st.Activity.Rules}}}}}},
-		"/admin/v1/server/status": object{"nodes": []object{{"activity": object{"activeClientUploadCount": st.Activity.Transfers}, "isInCluster": s.HA,
-			"licenses": []object{{"module": "EFTServer", "registrationState": s.Licences["EFTServer"]}}}}},
 	}
+	onSite, onServer := object{"id": siteID, "name": "MySite", "state": state, "DMZConnected": dmz}, object{"isInCluster": s.HA,
+		"licenses": []object{{"module": "EFTServer", "registrationState": s.Licences["EFTServer"]}}}
+	if a := st.Activity; a != nil {
+		onSite["activity"] = object{"connectedUserCount": a.Users, "runningEventRuleCount": a.Rules}
+		onServer["activity"] = object{"activeClientUploadCount": a.Transfers}
+	}
+	docs["/admin/v1/sites/status"] = object{"info": []object{{"nodeName": owner, "sites": []object{onSite}}}}
+	docs["/admin/v1/server/status"] = object{"nodes": []object{onServer}}
+	return docs
 }
 
 // tree turns paths into nested documents.

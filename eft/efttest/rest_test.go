@@ -173,11 +173,63 @@ func TestRESTRefusals(t *testing.T) {
 	}
 }
 
+// A server that does not tell who is connected is not quiet.
+func TestQuietIsTold(t *testing.T) {
+	w := efttest.Start(t, efttest.LayoutLocal)
+	srv, admin := rest(t, w)
+	s, err := admin.Read(t.Context())
+	require.NoError(t, err)
+	require.True(t, s.Activity.Idle())
+	for _, path := range []string{"/sites/status", "/server/status"} {
+		srv.FailNext(path, 404)
+		s, err = admin.Read(t.Context())
+		require.NoError(t, err)
+		require.Nil(t, s.Activity, path)
+	}
+	untold := func(_ *clustertest.Model, s *efttest.State) error {
+		s.Activity = nil
+		return nil
+	}
+	o, err := w.Options()
+	require.NoError(t, err)
+	o.Quiesce = eft.Quiesce{For: 1}
+	p, err := eft.Upgrade(o)
+	require.NoError(t, err)
+	p = edit(t, p, "stage/compare", func(step *failover.Step) { // the server stops telling behind the checks
+		inner := step.Observe
+		step.Observe = func(ctx context.Context) (failover.Observation, error) {
+			require.NoError(t, w.Update(untold))
+			return inner(ctx)
+		}
+	})
+	_, err = p.Run(t.Context(), options(w, failovertest.Journal(t), nil))
+	require.ErrorIs(t, err, cluster.ErrNotTold)
+	_, m, err := w.State()
+	require.NoError(t, err)
+	require.Empty(t, m.Counters.Moves)
+
+	s, err = admin.Read(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, s.Activity, "documents without counts")
+
+	for then, want := range map[eft.QuiesceEnd]error{eft.QuiesceGiveUp: cluster.ErrNotTold, eft.QuiesceMoveAnyway: nil} {
+		w := efttest.Start(t, efttest.LayoutLocal)
+		require.NoError(t, w.Update(untold))
+		o, err := w.Options()
+		require.NoError(t, err)
+		o.Quiesce = eft.Quiesce{For: 1, Then: then}
+		require.ErrorIs(t, play(t, w, o, nil), want)
+		st, _, err := w.State()
+		require.NoError(t, err)
+		require.Equal(t, want == nil, len(st.Counters.InstallerRuns) == 2, "it is said before anything is changed")
+	}
+}
+
 func TestQuiesce(t *testing.T) {
 	for _, then := range []eft.QuiesceEnd{eft.QuiesceGiveUp, eft.QuiesceMoveAnyway} {
 		w := efttest.Start(t, efttest.LayoutLocal)
 		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
-			s.Activity.Users = 3
+			s.Activity = &eft.Activity{Users: 3}
 			return nil
 		}))
 		o, err := w.Options()

@@ -1,10 +1,12 @@
 package efttest_test
 
 import (
+	"context"
 	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -88,6 +90,72 @@ func TestNoRollbackPastThePointOfNoReturn(t *testing.T) {
 	defer func() { require.NoError(t, j.Close()) }()
 	_, err = rollback(t, w).Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "too late"})
 	require.ErrorIs(t, err, eft.ErrWrongVersion)
+	_, after, err := w.State()
+	require.NoError(t, err)
+	require.Equal(t, before.Groups, after.Groups)
+}
+
+// copyReader is a node with a copy of many gigabytes: to read it takes more than a minute.
+type copyReader struct {
+	eft.Node
+	read func() // before each reading
+}
+
+func (n copyReader) ReadBackup(ctx context.Context, dir string) (eft.Manifest, error) {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < 5*time.Minute {
+		return eft.Manifest{}, context.DeadlineExceeded
+	}
+	n.read()
+	return n.Node.ReadBackup(ctx, dir)
+}
+
+func TestALargeCopyIsReadBeforeTheRollbackAndBeforeItTakesThePlace(t *testing.T) {
+	for spoiled, want := range map[int]failover.Result{0: failover.ResultCompleted, 1: failover.ResultFailed,
+		2: failover.ResultPartWay} {
+		w := efttest.Start(t, efttest.LayoutLocal)
+		require.NoError(t, w.Arm("setting-lost"))
+		giveUp(t, w)
+		o, err := w.Options()
+		require.NoError(t, err)
+		readings := 0
+		o.Active = &copyReader{o.Active, func() {
+			if readings++; readings == spoiled {
+				require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+					for dir, c := range s.Nodes[efttest.ActiveNode].Backups {
+						c.Manifest = eft.NewManifest(append(c.Manifest.Files, eft.ManifestFile{Path: "strange", Size: 1}))
+						s.Nodes[efttest.ActiveNode].Backups[dir] = c
+					}
+					return nil
+				}))
+			}
+		}}
+		report, err := rollbackWith(t, w, o).Run(t.Context(),
+			failover.RunOptions{Journal: failovertest.Journal(t), Actor: "anna", Reason: "test", Confirm: w.Confirm})
+		require.Equal(t, want, report.Result, "%d: %v", spoiled, err)
+		if spoiled == 0 {
+			rolledBack(t, w)
+			continue
+		}
+		require.ErrorIs(t, err, eft.ErrBackup)
+		_, m, err := w.State()
+		require.NoError(t, err)
+		require.Equal(t, spoiled == 1, m.GroupState(efttest.Group) == cluster.StateOnline, "%d", spoiled)
+	}
+}
+
+// An installer of the upgrade that hangs on the node with the old version may go on at any time.
+func TestNoRollbackBesideARunningInstaller(t *testing.T) {
+	w := efttest.Start(t, efttest.LayoutLocal)
+	require.NoError(t, w.Arm("setting-lost"))
+	giveUp(t, w)
+	require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+		s.Nodes[efttest.ActiveNode].Busy = []string{"installer, process 7"}
+		return nil
+	}))
+	_, before, err := w.State()
+	require.NoError(t, err)
+	_, err = rollback(t, w).Run(t.Context(), failover.RunOptions{Journal: failovertest.Journal(t), Actor: "anna", Reason: "test"})
+	require.ErrorIs(t, err, eft.ErrNodeBusy)
 	_, after, err := w.State()
 	require.NoError(t, err)
 	require.Equal(t, before.Groups, after.Groups)

@@ -3,6 +3,7 @@ package efttest
 import (
 	"bytes"
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,9 +15,17 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/eft"
-	"github.com/01b61c5c/failover/eft/internal/scripts"
 	"github.com/01b61c5c/failover/remote"
 )
+
+//go:embed scripts/*.sh
+var shellScripts embed.FS
+
+// shell returns the script in a file; "", which no shell does anything with, when there is none.
+func shell(file string) string {
+	text, _ := shellScripts.ReadFile("scripts/" + file)
+	return string(text)
+}
 
 // ScriptNodeConfig describes a POSIX node on which a program of the administrator's answers for the service. EFT
 // Server itself is a Windows program; this node serves rehearsals on a Pacemaker cluster and products that are
@@ -40,7 +49,8 @@ type ScriptNodeConfig struct {
 	Control string
 }
 
-// ScriptNode is a Node reached over SSH that runs small POSIX shell scripts. It needs sha256sum and setsid.
+// ScriptNode is a Node reached over SSH that runs small POSIX shell scripts. It needs sha256sum and setsid. A run has ended
+// when the installer itself has: what that leaves running is not waited for.
 type ScriptNode struct {
 	c    ScriptNodeConfig
 	host *remote.Host
@@ -119,7 +129,7 @@ func (n *ScriptNode) garbage(op string, what any) error {
 // Facts implements Node.
 func (n *ScriptNode) Facts(ctx context.Context) (eft.Facts, error) {
 	const op = "read facts"
-	out, err := n.run(ctx, op, scripts.Text("facts.sh"), failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control,
+	out, err := n.run(ctx, op, shell("facts.sh"), failover.NotApplied, n.c.VersionFile, n.c.ProductsFile, n.c.Control,
 		n.c.RunsDir)
 	if err != nil {
 		return eft.Facts{}, err
@@ -169,7 +179,7 @@ func unixTime(text string) (time.Time, error) {
 
 // File implements Node.
 func (n *ScriptNode) File(ctx context.Context, path string) (eft.File, error) {
-	out, err := n.run(ctx, "read file", scripts.Text("file.sh"), failover.NotApplied, path)
+	out, err := n.run(ctx, "read file", shell("file.sh"), failover.NotApplied, path)
 	if err != nil || len(out) == 0 {
 		return eft.File{}, err
 	}
@@ -182,7 +192,7 @@ func (n *ScriptNode) File(ctx context.Context, path string) (eft.File, error) {
 
 // Space implements Node.
 func (n *ScriptNode) Space(ctx context.Context, path string) (eft.Space, error) {
-	out, err := n.run(ctx, "read space", scripts.Text("space.sh"), failover.NotApplied, path)
+	out, err := n.run(ctx, "read space", shell("space.sh"), failover.NotApplied, path)
 	if err != nil {
 		return eft.Space{}, err
 	}
@@ -215,7 +225,7 @@ func (n *ScriptNode) StartInstaller(ctx context.Context, s eft.Start) error {
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
 	}
-	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", scripts.Text("start.sh"), args...), env...),
+	_, err := n.line(ctx, "start installer", remote.EnvLine(remote.ShellLine("/bin/sh", shell("start.sh"), args...), env...),
 		failover.InDoubt)
 	return err
 }
@@ -231,7 +241,7 @@ func (n *ScriptNode) VoidInstaller(ctx context.Context, id string) (eft.Installe
 }
 
 func (n *ScriptNode) installer(ctx context.Context, op, id, void string) (eft.InstallerRun, error) {
-	out, err := n.run(ctx, op, scripts.Text("run.sh"), failover.NotApplied, n.c.RunsDir, id, void)
+	out, err := n.run(ctx, op, shell("run.sh"), failover.NotApplied, n.c.RunsDir, id, void)
 	if err != nil {
 		return eft.InstallerRun{}, err
 	}
@@ -285,13 +295,13 @@ func (n *ScriptNode) ConfigureService(ctx context.Context, service string, c eft
 
 // Backup implements Node.
 func (n *ScriptNode) Backup(ctx context.Context, b eft.Backup) error {
-	_, err := n.run(ctx, "back up", scripts.Text("backup.sh"), failover.InDoubt, append([]string{b.From, b.To}, b.Exclude...)...)
+	_, err := n.run(ctx, "back up", shell("backup.sh"), failover.InDoubt, append([]string{b.From, b.To}, b.Exclude...)...)
 	return err
 }
 
 // ReadBackup implements Node.
 func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (eft.Manifest, error) {
-	out, err := n.run(ctx, "read backup", scripts.Text("manifest.sh"), failover.NotApplied, dir)
+	out, err := n.run(ctx, "read backup", shell("manifest.sh"), failover.NotApplied, dir)
 	if err != nil || len(out) == 0 {
 		return eft.Manifest{}, err
 	}
@@ -312,6 +322,6 @@ func (n *ScriptNode) ReadBackup(ctx context.Context, dir string) (eft.Manifest, 
 
 // Restore implements Node.
 func (n *ScriptNode) Restore(ctx context.Context, b eft.Backup) error {
-	_, err := n.run(ctx, "restore", scripts.Text("restore.sh"), failover.InDoubt, b.To, b.From)
+	_, err := n.run(ctx, "restore", shell("restore.sh"), failover.InDoubt, b.To, b.From)
 	return err
 }

@@ -55,7 +55,7 @@ type State struct {
 	Delayed  []delayedRequest // requests to nodes that are on their way
 	Ever     []string         // faults that were armed at any time
 	Counters Counters
-	Activity eft.Activity // of the running service
+	Activity *eft.Activity // of the running service; nil: it does not tell
 }
 
 // Call is a request that changes something on a node.
@@ -133,7 +133,7 @@ func installerFile() eft.File {
 }
 
 func newState(l Layout) State {
-	s := State{Layout: l, Nodes: map[string]*NodeState{}, Config: Config{Version: OldVersion, Values: map[string]string{
+	s := State{Layout: l, Nodes: map[string]*NodeState{}, Activity: &eft.Activity{}, Config: Config{Version: OldVersion, Values: map[string]string{
 		"server/listenerSettings/adminPort": "1100", "server/smtp/server": "smtp.example.net",
 		"sites/MySite/state": "Running", "sites/MySite/listenerSettings/sftp/port": "22",
 		"sites/MySite/dmz/connected":      "true",

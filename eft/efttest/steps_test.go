@@ -216,7 +216,8 @@ var stands = map[string]map[string]string{
 		"finish/verify": "",
 	},
 	"Rollback": {
-		"check/old-version": "online/group", "check/backup": "restore/config", "offline/down": "move/move",
+		"check/old-version": "online/group", "check/busy": "online/group",
+		"offline/down":   "move/move",
 		"arrived/verify": "", "verify/service": "", "verify/version": "", "finish/verify": "",
 	},
 }

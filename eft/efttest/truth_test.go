@@ -1,6 +1,7 @@
 package efttest_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -79,5 +80,58 @@ func TestAnInstallationIsJudgedByItsEffect(t *testing.T) {
 		require.NoError(t, err, fault)
 		upgraded(t, w)
 		require.NoError(t, j.Close())
+	}
+}
+
+// Scanners and updaters leave pending renames nearly always, also right after a reboot (see inspect.ps1).
+func TestAPendingRebootIsJudgedByAReboot(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault         string
+		before, after bool // a reboot is pending before the installation, and again after each reboot
+		waive         string
+		asked         []string
+	}{
+		"nothing is pending":               {"", false, false, "", nil},
+		"the installer asks":               {"exit-3010", false, false, "", []string{"passive/reboot", "active/reboot"}},
+		"it asks, and renames are pending": {"exit-3010", false, true, "check/reboot", []string{"passive/reboot", "active/reboot"}},
+		"renames were pending before":      {"", true, true, "check/reboot", []string{"passive/reboot", "active/reboot"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := efttest.Start(t, efttest.LayoutLocal)
+			pending := func(node string, is bool) {
+				require.NoError(t, w.Update(func(m *clustertest.Model, s *efttest.State) error {
+					s.Nodes[node].Reboot, m.Node(node).RebootPending = is, is
+					return nil
+				}))
+			}
+			pending(efttest.ActiveNode, c.before)
+			pending(efttest.PassiveNode, c.before)
+			if c.fault != "" {
+				require.NoError(t, w.Arm(c.fault))
+			}
+			o, err := w.Options()
+			require.NoError(t, err)
+			o.Consoles = nil
+			p, err := eft.Upgrade(o)
+			require.NoError(t, err)
+			var asked []string
+			run := failover.RunOptions{Journal: failovertest.Journal(t), Actor: "anna", Reason: "test",
+				Confirm: func(ctx context.Context, q failover.Request) (failover.Statement, error) {
+					asked = append(asked, q.Step.ID)
+					says, err := w.Confirm(ctx, q)
+					if c.after {
+						pending(map[string]string{"passive/reboot": efttest.PassiveNode, "active/reboot": efttest.ActiveNode}[q.Step.ID],
+							true)
+					}
+					return says, err
+				}}
+			if c.waive != "" {
+				run.Waive = map[string]string{c.waive: "renames of the scanner"}
+			}
+			_, err = p.Run(t.Context(), run)
+			require.NoError(t, err)
+			require.Equal(t, c.asked, asked)
+			upgraded(t, w)
+		})
 	}
 }

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/01b61c5c/failover/internal/powershell"
 )
 
 // Nasty are names that a careless program would execute.
@@ -185,34 +183,4 @@ func TestGrammar(t *testing.T) {
 			require.NotEmpty(t, p.Errors, p.File)
 		}
 	})
-	t.Run("a quoted name is one string and nothing else", func(t *testing.T) {
-		var files, names []string
-		dir := t.TempDir()
-		for i, name := range Nasty {
-			quoted, err := powershell.Quote(name)
-			if err != nil {
-				continue
-			}
-			file := filepath.Join(dir, "q"+strconv.Itoa(i)+".ps1")
-			require.NoError(t, os.WriteFile(file, []byte("Get-ClusterGroup -Name "+quoted+" -Wait 0\n"), 0o600))
-			files, names = append(files, file), append(names, name)
-		}
-		require.Greater(t, len(files), 20)
-		all := parse(files...)
-		plain := all[0].Root
-		for i, p := range all {
-			require.Empty(t, p.Errors, "%q", names[i])
-			require.Equal(t, plain, p.Root, "%q parses like a harmless name", names[i])
-		}
-	})
-}
-
-func TestQuoteRefusesWhatAPersonCannotCopy(t *testing.T) {
-	for _, name := range []string{"a\nb", "a\rb", "a\x00b", "a\u2028b", "a\x1b[2Jb", "\xff"} {
-		_, err := powershell.Quote(name)
-		require.Error(t, err, "%q", name)
-	}
-	quoted, err := powershell.Quote("O'Brien’s")
-	require.NoError(t, err)
-	require.Equal(t, "'O''Brien’’s'", quoted)
 }

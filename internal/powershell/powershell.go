@@ -211,6 +211,8 @@ func read(s Script, res remote.Result, answer any) error {
 		return fail(outcome, "act on what Windows says", &doc.Failure)
 	case answer == nil:
 		return nil
+	case doc.Data == nil || string(doc.Data) == "null": // each field of the answer would be read as none
+		return bad(errors.New("it says nothing"))
 	}
 	if err := json.Unmarshal(doc.Data, answer); err != nil {
 		return bad(err)

@@ -75,6 +75,8 @@ func TestOutcomes(t *testing.T) {
 	touched.Touched = true
 	ok, _, err := powershelltest.Answer(map[string]int{"a": 1})
 	require.NoError(t, err)
+	nothing, _, err := powershelltest.Answer(nil)
+	require.NoError(t, err)
 	for name, c := range map[string]struct {
 		out, stderr string
 		exit        int
@@ -101,8 +103,9 @@ func TestOutcomes(t *testing.T) {
 		"another command not found": {"", "x : CommandNotFoundException", 1, powershell.ErrNoAnswer, failover.InDoubt, ""},
 		"a policy": {"<<<L:ConstrainedLanguage>>>\r\n", "", 18, powershell.ErrRestricted, failover.NotApplied,
 			"ConstrainedLanguage"},
-		"two answers":                 {ok + ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
-		"another shape than expected": {ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"two answers":                  {ok + ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
+		"a document that says nothing": {nothing, "", 0, powershell.ErrBadAnswer, failover.InDoubt, "says nothing"},
+		"another shape than expected":  {ok, "", 0, powershell.ErrBadAnswer, failover.InDoubt, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := serve(t, func(_ context.Context, cmd *remotetest.Command) remotetest.Ending {

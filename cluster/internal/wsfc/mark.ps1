@@ -26,9 +26,9 @@ try {
   if ($swapped) {
     $global:Touched = $true
     if ($p.text) {
-      Get-Cluster | Set-ClusterParameter -Name $p.key -Value ([string]$p.text) -Create
+      $null = Get-Cluster | Set-ClusterParameter -Name $p.key -Value ([string]$p.text) -Create
     } else {
-      Get-Cluster | Set-ClusterParameter -Name $p.key -Delete
+      $null = Get-Cluster | Set-ClusterParameter -Name $p.key -Delete
     }
     $global:Changed = $true
     Start-Sleep -Seconds 2

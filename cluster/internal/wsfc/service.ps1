@@ -11,5 +11,5 @@ if ($null -eq $found[0].State) { throw 'the state of the resource cannot be read
 # 3 is offline, 4 is failed; while it is pending the service is still or already in use.
 if (3, 4 -notcontains [int]$found[0].State) { throw (New-Object ComponentModel.Win32Exception 5019) }
 $global:Touched = $true
-$found[0] | Set-ClusterParameter -Name ServiceName -Value ([string]$p.service)
+$null = $found[0] | Set-ClusterParameter -Name ServiceName -Value ([string]$p.service)
 [pscustomobject]@{ asked = $true }

@@ -13,8 +13,9 @@ foreach ($s in @(Get-CimInstance -ClassName Win32_Service)) {
   if (-not $s.PathName) { continue }
   # The path may be quoted and may be followed by arguments.
   $path = $s.PathName
-  if ($path -match '^\s*"([^"]+)"') { $path = $Matches[1] } elseif ($path -match '^\s*(.+?\.exe)(\s|$)') { $path = $Matches[1] }
-  if (-not [string]::Equals([IO.Path]::GetFileName($path), $d.executable, 'OrdinalIgnoreCase')) { continue }
+  if ($path -match '^\s*"([^"]+)"') { $path = $Matches[1] } elseif ($path -match '^\s*"?(.+?\.exe)("|\s|$)') { $path = $Matches[1] }
+  # Cut by hand: in 5.1 IO.Path ends with an error on a path with a quote in it, which any service may have (documented).
+  if (-not [string]::Equals($path.Substring($path.LastIndexOfAny([char[]]'\/') + 1), $d.executable, 'OrdinalIgnoreCase')) { continue }
   $services += [pscustomobject]@{ name = [string]$s.Name; running = ($s.State -ne 'Stopped'); startMode = [string]$s.StartMode; account = [string]$s.StartName; path = $path }
   if (Test-Path -LiteralPath $path) { $program = Get-Version ([Diagnostics.FileVersionInfo]::GetVersionInfo($path).ProductVersion) }
 }

@@ -25,7 +25,9 @@ function Stop-Strays {
 # A launcher may end before what it started does: the installer has ended when all of its descendants have. A program
 # that people keep open is not waited for. A number is used again, so a process is its number and its start, and its
 # parent is who had the parent's number last before that. Where nobody had and it has come since the look before, the
-# clock was set back, and the parent is who has the number. $waits names what is waited for. Returns whether it could look.
+# clock was set back, and the parent is who has the number. A parent that no look has seen came and went between two: its child
+# may be of the installation, unless it is in the session of a person (the runner's is 0) or Windows' own (4).
+# $waits names what is waited for. Returns whether it could look.
 $starts = @{}
 $family = @{}
 $waits = @()
@@ -41,7 +43,8 @@ function Update-Family {
       $had = @($starts[$parent] | Where-Object { $_ -and $_ -le $at })
       if (-not $had -and $looked) { $had = @($starts[$parent]) }
       # While the installer's own number is held open, nobody else gets it.
-      $family[$id + ' ' + $at] = ($p -and $id -eq $p.Id) -or ($had -and $family[$parent + ' ' + $had[-1]])
+      $lost = $looked -and -not $starts[$parent] -and -not $c.SessionId -and $parent -ne '4'
+      $family[$id + ' ' + $at] = ($p -and $id -eq $p.Id) -or $lost -or ($had -and $family[$parent + ' ' + $had[-1]])
       $starts[$id] = @($starts[$id] | Where-Object { $_ }) + $at
     }
     if ($family[$id + ' ' + $at] -and $id -ne $p.Id -and @($d.consoles) -notcontains $c.Name) { $script:waits += $c.Name + ' (' + $id + ')' }
@@ -93,12 +96,13 @@ try {
     if (-not $unread -and -not $waits) { break }
     # From the second minute on it says what it waits for, so that a person can end what is not of the installation.
     if (++$looks % 120 -eq 0) {
-      try { Write-Beside '.waits' ('the installer has ended with ' + $code + ', and what it started still runs: ' + ($waits -join ', ')) } catch { $null = $_ }
+      try { Write-Beside '.waits' ('the installer has ended with ' + $code + ', and what it started, or may have, still runs: ' + ($waits -join ', ')) } catch { $null = $_ }
     }
     Stop-Strays
     Start-Sleep -Milliseconds 500
   }
-  if ($unread) { $log = 'whether what it started has ended could not be read' }
+  # Then the run is not told as ended, which its exit code would say.
+  if ($unread) { $log = 'the installer has ended with ' + $code + '; whether what it started has could not be read'; $code = $null }
 } catch { $log = [string]$_.Exception.Message }
 Stop-Strays
 # The result comes first: whatever goes wrong with the logs, it is there. It is written anew when they have been read.

@@ -4,7 +4,6 @@ package scripts
 import "embed"
 
 //go:embed *.ps1
-//go:embed *.sh
 var files embed.FS
 
 // Text returns the script in the file of that name; "", which nothing runs, when there is none.

@@ -13,7 +13,11 @@ if ($d.stop) {
 }
 $change = @{}
 if ($d.startMode) { $change['StartMode'] = [string]$d.startMode }
-if ($d.account) { $change['StartName'] = [string]$d.account; $change['StartPassword'] = [string]$d.password }
+if ($d.account) {
+  $change['StartName'] = [string]$d.account
+  # A managed or virtual account wants no password at all, one of Windows' own an empty one (documented: ChangeServiceConfig).
+  if ($d.password -or -not ($d.account.EndsWith('$') -or $d.account.StartsWith('NT SERVICE\', 'OrdinalIgnoreCase'))) { $change['StartPassword'] = [string]$d.password }
+}
 if ($change.Count -gt 0) {
   $global:Touched = $true
   $r = Invoke-CimMethod -InputObject $found[0] -MethodName Change -Arguments $change
