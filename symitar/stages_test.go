@@ -90,3 +90,34 @@ func fields(v reflect.Value) map[string]*failover.Stage {
 	}
 	return all
 }
+
+// TestARoleProbeIsMendedBehindTheSwap has a probe that takes the roles for right before the macro and knows neither
+// host afterwards. Once it is mended the same journal goes on, and fires nothing again. Another host pair does not go on
+// with it.
+func TestARoleProbeIsMendedBehindTheSwap(t *testing.T) {
+	b := newBench(t, "")
+	right := b.cfg.Role
+	b.cfg.Role = symitar.Role{Quorum: 1, Probes: []symitar.RoleProbe{{Name: "marker",
+		Command: "hostname; cat " + symitartest.Root + "/etc/role", Primary: `symaix1\nprimary`, Secondary: `symaix2\nsecondary`}}}
+	_, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.ErrorContains(t, err, "symaix1: unknown (marker says unknown)")
+	require.Contains(t, failover.NextOf(err), "Config.Role")
+	require.Equal(t, 1, b.sim.MacroRuns())
+
+	b.cfg.Role = right
+	same := b.cfg
+	for what, other := range map[string]func(){
+		"another machine": func() { b.cfg.Partner.MachineID = "00F8C1034C00" },
+		"another name":    func() { b.cfg.Partner.Name = "symaix3" },
+		"the way back":    func() { b.cfg.Home, b.cfg.Partner = b.cfg.Partner, b.cfg.Home },
+	} {
+		other()
+		_, err = b.run(t, symitar.Switchover)
+		require.ErrorIs(t, err, failover.ErrWrongJournal, what)
+		b.cfg = same
+	}
+	_, err = b.run(t, symitar.Switchover)
+	require.NoError(t, err)
+	b.swapped(t)
+}

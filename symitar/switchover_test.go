@@ -276,20 +276,33 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 	require.Zero(t, b.sim.MacroRuns())
 }
 
-// TestWaitAtTheGate lets the world move while a person thinks.
+// TestAnotherAgentOnTheHostIsNotOurs has a second agent at work on both hosts, of the same installation and another
+// socket, as the vendor describes it: its processes have the same names and paths.
+func TestAnotherAgentOnTheHostIsNotOurs(t *testing.T) {
+	b := newBench(t, "")
+	for _, host := range []string{symitartest.Home, symitartest.Partner} {
+		put(t, b.sim, host, "etc/processes", "1 0 root /etc/init\n27301780 1 root /usr/local/lsam/bin/sma_lsam\n"+
+			"27301781 1 root /usr/local/lsam/bin/sma_disp\n27301782 1 root /usr/local/lsam/bin/sma_log\n")
+	}
+	_, err := b.run(t, symitar.Switchover)
+	require.NoError(t, err)
+	b.swapped(t)
+}
+
 // TestAnAgentThatStartsInPartIsNotBack: one of its processes does not make it run.
 func TestAnAgentThatStartsInPartIsNotBack(t *testing.T) {
 	b := newBench(t, "batch-busy")
 	b.cfg.Agent.Timeout = 3 * time.Second
 	_, err := b.run(t, symitar.Switchover)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	put(t, b.sim, symitartest.Home, "bin/lsam3100", "#!/bin/sh\nexit 0\n")
+	put(t, b.sim, symitartest.Home, "bin/lsam3100", "#!/bin/sh\necho root 17301780 1 0 08:15:31 - 0:03 sma_lsam\n")
 	put(t, b.sim, symitartest.Home, "etc/processes", "1 0 root /etc/init\n17301780 1 root /usr/local/lsam/bin/sma_lsam\n")
 	_, err = b.do(t, symitar.Switchover, failover.Procedure.Undo)
 	require.ErrorIs(t, err, failover.ErrInDoubt)
 	require.ErrorContains(t, err, "agent runs in part, without sma_disp")
 }
 
+// TestWaitAtTheGate lets the world move while a person thinks.
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {

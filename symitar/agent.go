@@ -1,0 +1,127 @@
+package symitar
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/01b61c5c/failover"
+)
+
+const agentBegun = "@@BEGUN\n" // what comes behind it is the control script's
+
+// agentSaid takes the control script's output out of an answer of agent.sh. What it says is no proof; the processes are.
+func (h *Host) agentSaid(op string, a answer, err error) (string, error) {
+	out, begun := strings.CutPrefix(a.out, agentBegun)
+	switch {
+	case err != nil:
+		return "", err
+	case !begun:
+		return "", h.refused(op, failover.NotApplied, a)
+	case a.exit == 126 || a.exit == 127:
+		return "", h.notApplied(op, "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed,
+			h.set.Agent.Control, tail(": ", out))
+	}
+	return out, nil
+}
+
+func (h *Host) askAgent(ctx context.Context, verb string) (string, error) {
+	op := "ask the agent's " + verb
+	a, err := h.repeat(ctx, op, agentScript, h.set.Agent.Control, verb)
+	return h.agentSaid(op, a, err)
+}
+
+// agent tells whether the agent lives. Several agents of one host share the names of their processes (documented), so
+// those count that its own control script lists by their numbers.
+func (h *Host) agent(ctx context.Context) (life, string, error) {
+	list, err := h.programs(ctx, "", h.set.Agent.Must...)
+	if err != nil || len(list) == 0 {
+		return lifeGone, "agent stopped", err
+	}
+	out, err := h.askAgent(ctx, "status")
+	if err != nil {
+		return lifeUnknown, "", err
+	}
+	table, ours := false, map[string]bool{} // UID PID PPID … COMMAND (documented)
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) > 2 {
+			table, ours[f[1]] = table || f[1] == "PID", true
+		}
+	}
+	lacks := h.set.Agent.Must
+	for _, r := range list {
+		if pid, _, _ := strings.Cut(r.process, " "); ours[pid] {
+			lacks = slices.DeleteFunc(slices.Clone(lacks), func(must string) bool { return must == r.program })
+		}
+	}
+	switch {
+	case len(lacks) == 0:
+		return lives, "agent runs", nil
+	case len(lacks) < len(h.set.Agent.Must):
+		return lifeUnknown, "agent runs in part, without " + strings.Join(lacks, ", "), nil
+	case table:
+		return lifeGone, "agent stopped, while another one runs here", nil
+	}
+	return lifeUnknown, "an agent runs, and " + h.set.Agent.Control + " status does not tell whether it is this one", nil
+}
+
+// agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
+// nothing is concluded from it. A stopped agent is no fault on the secondary: it may be the custom to keep it down.
+func (f firing) agents(ctx context.Context) (failover.Observation, error) {
+	notes := make([]string, len(f.all))
+	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
+		if _, err := h.askAgent(ctx, "status"); err != nil { // does the control script work?
+			return failover.Item{}, err
+		}
+		state, found, err := h.agent(ctx)
+		switch {
+		case err != nil || state == lifeUnknown:
+			return failover.Item{Found: found}, err
+		case state == lives:
+			if out, err := h.askAgent(ctx, "dumptracking"); err == nil {
+				notes[slices.Index(f.all, h)] = h.Name() + " tracks" + tail(": ", out)
+			}
+		case h == f.dir.old: // that it is stopped later would prove nothing
+			return unwanted(found + ", or Config.Agent.Must does not name its processes; where it is meant to be stopped, " +
+				"waive this check with a reason")
+		}
+		return wanted(found)
+	})
+	obs.Note = strings.Join(slices.DeleteFunc(notes, func(s string) bool { return s == "" }), "; ")
+	return obs, err
+}
+
+// agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
+func (f firing) agentChange(h *Host, id, title, source, verb, back string) failover.Step {
+	control := func(verb string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			op := verb + " the agent"
+			a, err := h.run(ctx, op, agentScript, nil, h.set.Agent.Control, verb)
+			out, err := h.agentSaid(op, a, err)
+			if err == nil {
+				failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
+			}
+			return err
+		}
+	}
+	is := func(verb string) observe {
+		return func(ctx context.Context) (failover.Observation, error) {
+			state, found, err := h.agent(ctx)
+			return failover.Observation{Done: state == map[string]life{"start": lives, "stop": lifeGone}[verb], Found: found,
+				Would: verb + " the agent"}, err
+		}
+	}
+	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
+		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
+		Observe: is(verb), Undone: is(back)}
+}
+
+func (f firing) agentStop() failover.Step {
+	return f.agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on ",
+		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start")
+}
+
+func (f firing) agentStart() failover.Step {
+	return f.agentChange(f.dir.next, "start", "Start the OpCon agent on ",
+		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop")
+}
