@@ -10,25 +10,23 @@ import (
 
 const agentBegun = "@@BEGUN\n" // what comes behind it is the control script's
 
-// agentSaid takes the control script's output out of an answer of agent.sh. What it says is no proof; the processes are.
-func (h *Host) agentSaid(op string, a answer, err error) (string, error) {
-	out, begun := strings.CutPrefix(a.out, agentBegun)
-	switch {
-	case err != nil:
-		return "", err
-	case !begun:
-		return "", h.refused(op, failover.NotApplied, a)
-	case a.exit == 126 || a.exit == 127:
-		return "", h.notApplied(op, "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed,
-			h.set.Agent.Control, tail(": ", out))
-	}
-	return out, nil
-}
-
+// askAgent asks the control script, which answers whatever the agent does.
 func (h *Host) askAgent(ctx context.Context, verb string) (string, error) {
 	op := "ask the agent's " + verb
-	a, err := h.repeat(ctx, op, agentScript, h.set.Agent.Control, verb)
-	return h.agentSaid(op, a, err)
+	a, err := h.repeat(ctx, op, `"$1" "$2" </dev/null 2>&1`, h.set.Agent.Control, verb)
+	if err == nil {
+		err = h.runsAgent(op, a)
+	}
+	return a.out, unchanged(err)
+}
+
+// runsAgent is the error of a control script that cannot be run.
+func (h *Host) runsAgent(op string, a answer) error {
+	if a.exit != 126 && a.exit != 127 {
+		return nil
+	}
+	return h.notApplied(op, "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed, h.set.Agent.Control,
+		tail(": ", a.out))
 }
 
 // agent tells whether the agent lives. Several agents of one host share the names of their processes (documented), so
@@ -97,11 +95,15 @@ func (f firing) agentChange(h *Host, id, title, source, verb, back string) failo
 		return func(ctx context.Context) error {
 			op := verb + " the agent"
 			a, err := h.run(ctx, op, agentScript, nil, h.set.Agent.Control, verb)
-			out, err := h.agentSaid(op, a, err)
-			if err == nil {
-				failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
+			if err != nil {
+				return err
 			}
-			return err
+			out, begun := strings.CutPrefix(a.out, agentBegun)
+			if !begun {
+				return h.refused(op, failover.NotApplied, a)
+			}
+			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
+			return h.runsAgent(op, answer{out: out, exit: a.exit}) // what it says is no proof; the processes are
 		}
 	}
 	is := func(verb string) observe {
@@ -117,8 +119,18 @@ func (f firing) agentChange(h *Host, id, title, source, verb, back string) failo
 }
 
 func (f firing) agentStop() failover.Step {
-	return f.agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on ",
+	s := f.agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on ",
 		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start")
+	start := s.Undo
+	s.Undo = func(ctx context.Context) error {
+		if roles, err := f.roles(ctx); err == nil && roles.Done { // jobs would run on the wrong host behind this undo
+			return f.dir.old.notApplied("start the agent", "swap the roles back by the site's runbook and undo again, or leave "+
+				"the undo and set OpCon going for "+f.dir.next.Name()+" by hand", "%w: the roles are swapped: %s",
+				failover.ErrPrecondition, roles.Found)
+		}
+		return start(ctx)
+	}
+	return s
 }
 
 func (f firing) agentStart() failover.Step {

@@ -86,11 +86,15 @@ const quietStage = "quiet"
 // quiet lies between OpCon's hold and the macro.
 func (f firing) quiet() failover.Stage {
 	steps := f.idle()
+	if lag := f.replication(true); lag != nil && f.alive() && f.on.set.Replication.Command != "" {
+		steps = append(steps, *lag)
+	}
+	steps = append(steps, f.rolesBefore())
+	for i, s := range steps {
+		steps[i].Observe = f.orSwapped(s.Observe)
+	}
 	if f.alive() {
 		steps = append([]failover.Step{f.agentStop()}, steps...)
-		if lag := f.replication(true); lag != nil && f.on.set.Replication.Command != "" {
-			steps = append(steps, *lag)
-		}
 	}
 	return failover.Stage{Name: quietStage, Steps: steps}
 }

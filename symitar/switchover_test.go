@@ -3,6 +3,7 @@ package symitar_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,6 +133,18 @@ func TestFailover(t *testing.T) {
 	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
 	require.Equal(t, 1, b.sim.MacroRuns())
 	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+// TestFailoverBehindTheDaemon has FAILOVERD make the swap by itself, which nothing tells OpCon (vendor): the procedure
+// fires no macro and brings OpCon along.
+func TestFailoverBehindTheDaemon(t *testing.T) {
+	b := newBench(t, "")
+	require.NoError(t, b.sim.PowerOff(symitartest.Home))
+	require.NoError(t, b.sim.Put(symitartest.Partner, "etc/role", "primary\n"))
+	_, err := b.run(t, gone)
+	require.NoError(t, err)
+	require.Zero(t, b.sim.MacroRuns())
+	require.True(t, b.sim.AgentRuns(symitartest.Partner))
 }
 
 // TestSilenceOfEverybodyProvesNothing: where the other host does not answer either, it may be the network from here, for
@@ -274,6 +287,49 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, b.sim.AgentRuns(symitartest.Home), "the agent that was stopped runs again")
 	require.Zero(t, b.sim.MacroRuns())
+}
+
+// TestSomebodyElseSwapsWhileThePersonThinks has a colleague run the macro by hand, and end it, while the run waits at the
+// gate. Nothing is fired behind that, the run goes on to its end, and an undo sets no jobs going on the old primary.
+func TestSomebodyElseSwapsWhileThePersonThinks(t *testing.T) {
+	for name, build := range map[string]func(*symitar.Pair) (failover.Procedure, error){"switchover": symitar.Switchover,
+		"failover": gone} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "")
+			if name == "failover" {
+				require.NoError(t, b.sim.PowerOff(symitartest.Home))
+			}
+			later := errors.New("later")
+			_, err := b.run(t, build, func(o *failover.RunOptions) {
+				o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
+					if q.Step.ID != "macro/run" {
+						return failover.Approval{}, nil
+					}
+					require.NoError(t, b.sim.Put(symitartest.Home, "etc/role", "secondary\n"))
+					require.NoError(t, b.sim.Put(symitartest.Partner, "etc/role", "primary\n"))
+					// What runs on the primary only does not answer on the old one any more.
+					put(t, b.sim, symitartest.Home, "bin/replag", "#!/bin/sh\nexit 1\n")
+					put(t, b.sim, symitartest.Home, "bin/QUEUECONTROL", "#!/bin/sh\nexit 1\n")
+					return failover.Approval{}, later
+				}
+			})
+			require.ErrorIs(t, err, later)
+			journal, err := os.ReadFile(b.journal)
+			require.NoError(t, err)
+
+			_, err = b.run(t, build)
+			require.NoError(t, err)
+			require.Zero(t, b.sim.MacroRuns())
+			require.True(t, b.sim.AgentRuns(symitartest.Partner))
+
+			require.NoError(t, os.WriteFile(b.journal, journal, 0o600))
+			_, err = b.do(t, build, failover.Procedure.Undo)
+			if name == "switchover" {
+				require.ErrorIs(t, err, failover.ErrPrecondition)
+				require.False(t, b.sim.AgentRuns(symitartest.Home))
+			}
+		})
+	}
 }
 
 // TestAnotherAgentOnTheHostIsNotOurs has a second agent at work on both hosts, of the same installation and another

@@ -283,7 +283,7 @@ func TestAnEmptyAnswerPassesNoCheck(t *testing.T) {
 	t.Cleanup(func() { _ = pair.Close() })
 	for check, script := range map[string]string{"shell": "shell.sh", "identity": "identity.sh", "roles": "roles.sh",
 		"failoverd": "respawn.sh", "foreign-macro": "programs.sh", "macro": "macro.sh", "launcher": "statedir.sh",
-		"licences": "licence.sh", "root-info": "rootinfo.sh", "rsj": "files.sh", "agent": "agent.sh", "agent-files": "files.sh",
+		"licences": "licence.sh", "root-info": "rootinfo.sh", "rsj": "files.sh", "agent": "programs.sh", "agent-files": "files.sh",
 		"stale-locks": "symlocks.sh", "sym-dates": "symdates.sh"} {
 		sim.Break(script, symitartest.BreakIgnores)
 		obs, err := pair.Look(t.Context(), "preflight/"+check)
