@@ -142,7 +142,7 @@
 //
 // Up to macro/run everything can be taken back by the procedure's Undo: the agent is started again, and OpCon's steps
 // bring the machine up and release what was held; manual steps are a person's to take back. From macro/run on there is
-// no undo: the way back is Failback.
+// no undo, and none where somebody else has swapped the roles: the way back is Failback.
 //
 // # The macro is fired at most once
 //
@@ -211,6 +211,6 @@
 // decision of opcon-decide/rerun. Where the agent's configuration accepts an OpCon server is compared between the
 // hosts, not proven.
 //
-// A Failover that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held
-// stays held, for a person to release when its report has been read.
+// A Failover that follows a Switchover which stopped half-way, behind its macro too, releases what it held itself; what
+// the Switchover held stays held, for a person to release when its report has been read.
 package symitar

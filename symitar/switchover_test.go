@@ -170,9 +170,7 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 	b := newBench(t, "exit0-unchanged")
 	_, err := b.run(t, symitar.Switchover)
 	require.ErrorIs(t, err, failover.ErrInDoubt)
-	lock, err := os.ReadFile(b.sim.HostDir(symitartest.Home) + "/var/tmp/failover/lock/run")
-	require.NoError(t, err)
-	run := symitar.RunID(strings.TrimSpace(string(lock)))
+	run := symitar.RunID(strings.TrimSpace(b.file(t, symitartest.Home, "var/tmp/failover/lock/run")))
 	require.NoError(t, b.sim.PowerOff(symitartest.Home))
 	require.NoError(t, os.WriteFile(filepath.Join(b.sim.Dir(), "fault"), nil, 0o600)) // the other host's macro is well
 
@@ -204,6 +202,52 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
 	require.Equal(t, 2, b.sim.MacroRuns(), "once for each procedure")
 	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+// TestTheOldPrimaryDiesBehindTheSwap: the swap cannot be finished without the host, and the emergency takes it up.
+func TestTheOldPrimaryDiesBehindTheSwap(t *testing.T) {
+	b := newBench(t, "")
+	later := errors.New("later")
+	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
+			if q.Step.ID == "archive/lock" {
+				return failover.Approval{}, errors.Join(later, b.sim.PowerOff(symitartest.Home))
+			}
+			return failover.Approval{}, nil
+		}
+	})
+	require.ErrorIs(t, err, later)
+	_, err = b.run(t, symitar.Switchover)
+	require.Error(t, err)
+	run := symitar.RunID(strings.TrimSpace(b.file(t, symitartest.Partner, "var/tmp/failover/lock/run")))
+
+	b.journal = filepath.Join(t.TempDir(), "emergency")
+	_, err = b.do(t, gone, func(p failover.Procedure, ctx context.Context, o failover.RunOptions) (*failover.Report,
+		error) {
+		holder, _, err := p.Lock.Holder(ctx)
+		require.NoError(t, err)
+		require.NoError(t, p.TakeOverLock(ctx, holder, o))
+		_, err = p.Run(ctx, o)
+		require.ErrorContains(t, err, "acknowledge it")
+		pair, err := symitar.NewPair(b.cfg)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, pair.Close()) }()
+		require.Error(t, pair.Acknowledge(ctx, run, failover.Statement{By: "a", Says: "it swapped", Reason: "looked"},
+			symitar.Left{}), "the dead host keeps its lock")
+		return p.Run(ctx, o)
+	})
+	require.NoError(t, err)
+	require.Equal(t, 1, b.sim.MacroRuns())
+	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
+	require.True(t, b.sim.AgentRuns(symitartest.Partner))
+}
+
+// file reads a file of a host.
+func (b *bench) file(t *testing.T, host, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(b.sim.HostDir(host), name))
+	require.NoError(t, err)
+	return string(text)
 }
 
 // TestThePrimaryComesBackAtTheGate lets the host that was gone come back while a person thinks about the macro.
