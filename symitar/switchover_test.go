@@ -295,6 +295,7 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 	b.swapped(t)
 
 	b = newBench(t, "rsj-never-ends")
+	b.cfg.Limits.Quiet = 3 * time.Second // the batch queue is looked at too
 	_, err = b.run(t, symitar.Switchover,
 		func(o *failover.RunOptions) { o.Waive = map[string]string{"quiet/rsj": "it hangs and may be cut"} })
 	require.NoError(t, err, "what was waived is not asked for again")
