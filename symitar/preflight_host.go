@@ -198,7 +198,8 @@ func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
 			return unwanted(h.set.Agent.Control + " version does not tell its version")
 		}
 		i := slices.Index(f.all, h)
-		servers := slices.Sorted(slices.Values(files["server"])) // which stands first makes no difference
+		// Which stands first makes no difference, nor whether another agent of the host accepts the same.
+		servers := slices.Compact(slices.Sorted(slices.Values(files["server"])))
 		found := fmt.Sprintf("installed, version %s, accepts %s", version, cmp.Or(strings.Join(servers, ", "), "not said"))
 		installed[i], bound[i] = found, strings.Join(files["bound"], ", ")
 		if bound[i] != "" {

@@ -101,6 +101,8 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			both: map[string]string{
 				"config/3100/lsam.conf": "allowed_sam_ip_address_1 = 10.20.30.5\nallowed_sam_ip_address_2\t= 10.20.30.6\r\n"},
 			says: "accepts 10.20.30.5, 10.20.30.6", holds: true},
+		"another agent on one host, for the same server": {check: "preflight/agent-files", home: map[string]string{
+			"config/3200/lsam.conf": "allowed_sam_ip_address_1=10.20.30.5\n"}, says: "accepts 10.20.30.5", holds: true},
 		"an idle row with a job's number": {check: "quiet/batch", home: map[string]string{
 			"etc/queue": "Queue Device   Status   Seq    Job Name             User\n" +
 				"----- -------- -------- ------ -------------------- --------\n0     BATCH0   Ready    001234\n"}, says: "001234"},
