@@ -15,28 +15,31 @@ func (h *Host) askAgent(ctx context.Context, verb string) (string, error) {
 	op := "ask the agent's " + verb
 	a, err := h.repeat(ctx, op, `"$1" "$2" </dev/null 2>&1`, h.set.Agent.Control, verb)
 	if err == nil {
-		err = h.runsAgent(op, a)
+		err = h.controlRan(op, a)
 	}
 	return a.out, unchanged(err)
 }
 
-// runsAgent is the error of a control script that cannot be run.
-func (h *Host) runsAgent(op string, a answer) error {
+// controlRan refuses the answer of a shell that could not run the control script.
+func (h *Host) controlRan(op string, a answer) error {
 	if a.exit != 126 && a.exit != 127 {
 		return nil
 	}
-	return h.notApplied(op, "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed, h.set.Agent.Control,
-		tail(": ", a.out))
+	return h.notApplied(op, "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed,
+		h.set.Agent.Control, tail(": ", a.out))
 }
 
 // agent tells whether the agent lives. Several agents of one host share the names of their processes (documented), so
 // those count that its own control script lists by their numbers.
 func (h *Host) agent(ctx context.Context) (life, string, error) {
 	list, err := h.programs(ctx, "", h.set.Agent.Must...)
-	if err != nil || len(list) == 0 {
-		return lifeGone, "agent stopped", err
+	if err == nil && len(list) == 0 {
+		return lifeGone, "agent stopped", nil
 	}
-	out, err := h.askAgent(ctx, "status")
+	out := ""
+	if err == nil {
+		out, err = h.askAgent(ctx, "status")
+	}
 	if err != nil {
 		return lifeUnknown, "", err
 	}
@@ -58,7 +61,7 @@ func (h *Host) agent(ctx context.Context) (life, string, error) {
 	case len(lacks) < len(h.set.Agent.Must):
 		return lifeUnknown, "agent runs in part, without " + strings.Join(lacks, ", "), nil
 	case table:
-		return lifeGone, "agent stopped, while another one runs here", nil
+		return lifeGone, "agent stopped; processes of the same names are here, which its status does not list", nil
 	}
 	return lifeUnknown, "an agent runs, and " + h.set.Agent.Control + " status does not tell whether it is this one", nil
 }
@@ -103,7 +106,7 @@ func (f firing) agentChange(h *Host, id, title, source, verb, back string) failo
 				return h.refused(op, failover.NotApplied, a)
 			}
 			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
-			return h.runsAgent(op, answer{out: out, exit: a.exit}) // what it says is no proof; the processes are
+			return h.controlRan(op, answer{out: out, exit: a.exit}) // what it says is no proof; the processes are
 		}
 	}
 	is := func(verb string) observe {

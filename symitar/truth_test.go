@@ -92,7 +92,7 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			"bin/lsam3100": script}, says: "status does not tell whether it is this one"},
 		"another agent alone": {check: "preflight/agent", home: map[string]string{"etc/agent": "stopped\n",
 			"etc/processes": "1 0 root /etc/init\n27301780 1 root /usr/local/lsam/bin/sma_lsam\n"},
-			says: "symaix1: agent stopped, while another one runs here"},
+			says: "symaix1: agent stopped; processes of the same names are here, which its status does not list"},
 		"a stopped agent on the secondary": {check: "preflight/agent", says: "symaix2: agent stopped", holds: true},
 		"an agent that does not tell its version": {check: "preflight/agent-files", both: map[string]string{
 			"bin/lsam3100": script + "echo usage: start stop status >&2\nexit 1\n"}, says: "version"},
