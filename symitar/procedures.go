@@ -41,26 +41,19 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 }
 
 // parameters is what makes one swap another one than the next. Addresses and ports are not in it, for us and for OpCon: a
-// host may be reached another way when a run is resumed. Neither is what a check looks for: a slip in a role probe may
-// only show behind the swap, and is corrected then. The machine ids tie it to the hosts. KeepHeld is decided until the
-// release.
+// host may be reached another way when a run is resumed. Neither is what a check looks for, nor how OpCon follows: a slip
+// in a role probe, or an alias that cannot be moved, may only show behind the swap, and is corrected then. The machine
+// ids tie it to the hosts.
 func (f firing) parameters() []failover.Parameter {
 	set := f.on.set
-	list := func(v any) string {
-		text, err := json.Marshal(v)
-		if err != nil {
-			return err.Error()
-		}
-		return string(text)
-	}
+	args, _ := json.Marshal(f.args) // strings always can be
 	params := []failover.Parameter{{Name: "direction", Value: f.dir.String()},
 		{Name: "machine-ids", Value: f.dir.old.cfg.MachineID + " → " + f.dir.next.cfg.MachineID},
-		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: list(f.args)},
+		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: string(args)},
 		{Name: "macro-host", Value: f.on.Name()}, {Name: "macro-user", Value: set.Macro.User},
 		{Name: "macro-mode", Value: set.Macro.Mode.String()}, {Name: "state-dir", Value: set.StateDir}}
 	if o := set.OpCon; o != nil {
-		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine},
-			failover.Parameter{Name: "opcon-repoint", Value: list(o.Repoint)})
+		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine})
 	}
 	return params
 }

@@ -60,11 +60,11 @@ func TestNoStageIsLeftOut(t *testing.T) {
 // TestWhatMayBeCorrectedIsNoParameter: what OpCon's steps advise is possible in the same journal.
 func TestWhatMayBeCorrectedIsNoParameter(t *testing.T) {
 	cfg := symitartest.Start(t).Config()
-	parameters := func(partner string, keep ...string) []failover.Parameter {
+	parameters := func(repoint opcon.Repoint, partner string, keep ...string) []failover.Parameter {
 		client, err := opcon.New(opcon.Config{URL: "https://opcon.example",
 			Token: func(context.Context) (failover.Secret, error) { return failover.NewSecret("t"), nil }})
 		require.NoError(t, err)
-		cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointEditRecord,
+		cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: repoint,
 			Home: opcon.Address{FQDN: "symaix1"}, Partner: opcon.Address{FQDN: partner}, KeepHeld: keep}
 		pair, err := symitar.NewPair(cfg)
 		require.NoError(t, err)
@@ -73,7 +73,9 @@ func TestWhatMayBeCorrectedIsNoParameter(t *testing.T) {
 		require.NoError(t, err)
 		return p.Parameters
 	}
-	require.Equal(t, parameters("symaix3"), parameters("symaix2", "SYM NIGHTLY"))
+	first := parameters(opcon.RepointAliasMoves, "symaix3")
+	require.Equal(t, first, parameters(opcon.RepointEditRecord, "symaix3"))
+	require.Equal(t, first, parameters(opcon.RepointEditRecord, "symaix2", "SYM NIGHTLY"))
 }
 
 // fields are the stages of a struct and of the structs in it, by the name of their field.
