@@ -30,7 +30,7 @@ func (h *Host) controlRan(op string, a answer) error {
 }
 
 // agent tells whether the agent lives. Several agents of one host share the names of their processes (documented), so
-// those count that its own control script lists by their numbers.
+// those count that its own control script lists by their numbers. Where it lists none, the names are all there is.
 func (h *Host) agent(ctx context.Context) (life, string, error) {
 	list, err := h.programs(ctx, "", h.set.Agent.Must...)
 	if err == nil && len(list) == 0 {
@@ -49,21 +49,22 @@ func (h *Host) agent(ctx context.Context) (life, string, error) {
 			table, ours[f[1]] = table || f[1] == "PID", true
 		}
 	}
-	lacks := h.set.Agent.Must
+	lacks, runs := slices.Clone(h.set.Agent.Must), "agent runs"
+	if !table {
+		runs += ", by the names of its processes"
+	}
 	for _, r := range list {
-		if pid, _, _ := strings.Cut(r.process, " "); ours[pid] {
-			lacks = slices.DeleteFunc(slices.Clone(lacks), func(must string) bool { return must == r.program })
+		if pid, _, _ := strings.Cut(r.process, " "); ours[pid] || !table {
+			lacks = slices.DeleteFunc(lacks, func(must string) bool { return must == r.program })
 		}
 	}
-	switch {
-	case len(lacks) == 0:
-		return lives, "agent runs", nil
-	case len(lacks) < len(h.set.Agent.Must):
-		return lifeUnknown, "agent runs in part, without " + strings.Join(lacks, ", "), nil
-	case table:
+	switch len(lacks) {
+	case 0:
+		return lives, runs, nil
+	case len(h.set.Agent.Must):
 		return lifeGone, "agent stopped; processes of the same names are here, which its status does not list", nil
 	}
-	return lifeUnknown, "an agent runs, and " + h.set.Agent.Control + " status does not tell whether it is this one", nil
+	return lifeUnknown, "agent runs in part, without " + strings.Join(lacks, ", "), nil
 }
 
 // agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so

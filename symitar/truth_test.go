@@ -88,8 +88,8 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 		"an agent under other names, which would count as stopped": {check: "preflight/agent", tune: func(c *symitar.Config) {
 			c.Agent.Must = []string{"lsamd"}
 		}, says: "symaix1: agent stopped, or Config.Agent.Must does not name its processes"},
-		"an agent that runs, and a control script that does not tell which": {check: "preflight/agent", home: map[string]string{
-			"bin/lsam3100": script}, says: "status does not tell whether it is this one"},
+		"a control script that lists no processes": {check: "preflight/agent", home: map[string]string{
+			"bin/lsam3100": script}, says: "symaix1: agent runs, by the names of its processes", holds: true},
 		"another agent alone": {check: "preflight/agent", home: map[string]string{"etc/agent": "stopped\n",
 			"etc/processes": "1 0 root /etc/init\n27301780 1 root /usr/local/lsam/bin/sma_lsam\n"},
 			says: "symaix1: agent stopped; processes of the same names are here, which its status does not list"},
