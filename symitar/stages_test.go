@@ -93,10 +93,10 @@ func fields(v reflect.Value) map[string]*failover.Stage {
 	return all
 }
 
-// TestARoleProbeIsMendedBehindTheSwap has a probe that takes the roles for right before the macro and knows neither
+// TestARoleProbeIsMendedBehindASwitchover has a probe that takes the roles for right before the macro and knows neither
 // host afterwards. Once it is mended the same journal goes on, and fires nothing again. Another host pair does not go on
 // with it.
-func TestARoleProbeIsMendedBehindTheSwap(t *testing.T) {
+func TestARoleProbeIsMendedBehindASwitchover(t *testing.T) {
 	b := newBench(t, "")
 	right := b.cfg.Role
 	b.cfg.Role = symitar.Role{Quorum: 1, Probes: []symitar.RoleProbe{{Name: "marker",

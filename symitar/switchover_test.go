@@ -204,8 +204,8 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 	require.False(t, b.sim.EverTwoPrimaries())
 }
 
-// TestTheOldPrimaryDiesBehindTheSwap: the swap cannot be finished without the host, and the emergency takes it up.
-func TestTheOldPrimaryDiesBehindTheSwap(t *testing.T) {
+// TestTheOldPrimaryDiesBehindASwitchover: the swap cannot be finished without the host, and the emergency takes it up.
+func TestTheOldPrimaryDiesBehindASwitchover(t *testing.T) {
 	b := newBench(t, "")
 	later := errors.New("later")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
@@ -334,9 +334,9 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 	require.Zero(t, b.sim.MacroRuns())
 }
 
-// TestSomebodyElseSwapsWhileThePersonThinks has a colleague run the macro by hand, and end it, while the run waits at the
+// TestSomebodyElseSwapsAtTheGate has a colleague run the macro by hand, and end it, while the run waits at the
 // gate. Nothing is fired behind that, the run goes on to its end, and an undo sets no jobs going on the old primary.
-func TestSomebodyElseSwapsWhileThePersonThinks(t *testing.T) {
+func TestSomebodyElseSwapsAtTheGate(t *testing.T) {
 	for name, build := range map[string]func(*symitar.Pair) (failover.Procedure, error){"switchover": symitar.Switchover,
 		"failover": gone} {
 		t.Run(name, func(t *testing.T) {
