@@ -160,7 +160,7 @@ func (r *resume) connect(ctx context.Context, want MachineState) (bool, error) {
 		}
 		if closed = wasOpen; again {
 			return closed, unchanged(op, r.machine, nextWrongHost, because(failover.ErrPrecondition,
-				who.found+"; the machine was taken down again and every schedule stays held"))
+				who.found+"; the machine was taken down again, and nothing more is released"))
 		}
 	}
 }

@@ -51,7 +51,7 @@ func TestNoJobOnTheWrongHost(t *testing.T) {
 			_, err := p.Run(context.Background(), options(j))
 			require.ErrorIs(t, err, failover.ErrPrecondition)
 			require.ErrorContains(t, err, "which is the old host")
-			require.ErrorContains(t, err, "every schedule stays held")
+			require.ErrorContains(t, err, "nothing more is released")
 			require.Contains(t, failover.NextOf(err), "alias")
 			require.Zero(t, s.Count("release", ""))
 			_, asked, _ := s.MachineState(s.Machine)
@@ -228,7 +228,26 @@ func TestNothingStartsWhileAPersonDecides(t *testing.T) {
 	require.Zero(t, s.Count("start", ""))
 }
 
-// TestHostStayed lets the hold go on the host as it was: nothing is written into the record.
+// TestWhatIsReleasedIsNotCalledHeld: a release was refused for one schedule, and the old host's agent takes the line
+// before the next run.
+func TestWhatIsReleasedIsNotCalledHeld(t *testing.T) {
+	s := aliased(t, opcontest.Config{})
+	s.Before("POST", "/api/machineactions", "limited", 0, func() { s.point(newHost) })
+	s.FailItem("release", s.Statements.Name, "not allowed", failover.DefaultAttempts)
+	p, j := procedure(t, s, unplanned(), aliasMoves()), journal(t)
+	_, err := p.Run(context.Background(), options(j))
+	require.ErrorContains(t, err, "not allowed")
+	require.Equal(t, 3, s.Count("release", ""))
+	s.point(oldHost)
+	s.Reconnect(s.Machine)
+	_, err = p.Run(context.Background(), options(j))
+	require.ErrorContains(t, err, "which is the old host")
+	require.NotContains(t, err.Error(), "every schedule stays held")
+	s.point(newHost)
+	_, err = p.Run(context.Background(), options(j))
+	require.NoError(t, err)
+}
+
 // TestALineThatIsSlowToCloseIsNotOpen: OpCon shows the line as it was for a while after it was told to close it.
 func TestALineThatIsSlowToCloseIsNotOpen(t *testing.T) {
 	s, e := editedSite(t, opcontest.Config{})
@@ -247,6 +266,7 @@ func TestALineThatIsSlowToCloseIsNotOpen(t *testing.T) {
 	require.Equal(t, "L", asked)
 }
 
+// TestHostStayed lets the hold go on the host as it was: nothing is written into the record.
 func TestHostStayed(t *testing.T) {
 	for _, told := range []bool{true, false} {
 		s := newSite(t, opcontest.Config{NoHostname: !told})

@@ -89,10 +89,10 @@ func BenchmarkQuiesceAndResume(b *testing.B) {
 	}
 }
 
-// TestFiltersAreOnlyAFirstCut: whatever the parameters that name a machine match, and whether the server knows them,
-// the same schedules are held; a job that is tied to the machine later in a schedule that was read already is found
-// before it goes down.
-func TestFiltersAreOnlyAFirstCut(t *testing.T) {
+// TestJobsAreReadAsAWhole: whatever the parameters that name a machine match, and whether the server knows them, the same
+// schedules are held; a job that is tied to the machine later in a schedule that was read already is found before it
+// goes down.
+func TestJobsAreReadAsAWhole(t *testing.T) {
 	for name, conf := range map[string]opcontest.Config{
 		"primary only": {}, "any": {MachineFilter: opcontest.FilterAny}, "ignored": {MachineFilter: opcontest.FilterIgnored},
 		"refused":     {MachineFilter: opcontest.FilterRefused},
@@ -132,7 +132,7 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 			require.Len(t, rec.Running, 1)
 			whole := 0
 			for _, r := range s.Requests() {
-				if !strings.Contains(strings.ToLower(r.Query), "machine") &&
+				if !strings.Contains(r.Query, "categories") && !strings.Contains(r.Query, "scheduleIds") &&
 					strings.HasPrefix(r.Path, "/api/dailyjobs") && strings.Contains(r.Query, "offset=0&") {
 					whole++
 				}
@@ -142,4 +142,26 @@ func TestFiltersAreOnlyAFirstCut(t *testing.T) {
 			t.Log(whole, "whole readings,", len(s.Requests()), "requests")
 		})
 	}
+}
+
+// TestAJobThatTheFilterMissedIsFound: as long as only primary machines were named, the server's filter gave all jobs of
+// the machine. A job that is sent there as an alternate since is noted before the machine goes down all the same.
+func TestAJobThatTheFilterMissedIsFound(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.AddMachine(&opcontest.Machine{Name: "LONER"})
+	work := s.AddSchedule(&opcontest.Schedule{Name: "WORK", Status: opcontest.ScheduleInProcess})
+	s.AddJob(&opcontest.Job{Name: "OWN", Schedule: work, Primary: "LONER"})
+	for i := range 50 {
+		s.AddJob(&opcontest.Job{Name: fmt.Sprintf("OTHER %d", i), Schedule: work, Primary: "WINFTP"})
+	}
+	s.Before("POST", "/api/scheduleactions", "hold", 0, func() {
+		s.AddJob(&opcontest.Job{Name: "SENT", Schedule: work, Primary: "WINFTP", Alternates: []string{"LONER"},
+			StartedOn: "LONER", Status: opcontest.JobRunning})
+	})
+	q := unplanned()
+	q.Machine = "LONER"
+	rec, err := s.client.Quiesce(context.Background(), q)
+	require.NoError(t, err)
+	require.Len(t, rec.Running, 1)
+	require.Equal(t, "SENT", rec.Running[0].Name)
 }

@@ -74,7 +74,7 @@ func (r *resume) decisions(ctx context.Context, rec Record) ([]Decided, error) {
 	}
 	if wrong = append(wrong, more...); len(wrong) > 0 {
 		return nil, unchanged(opDecide, r.machine,
-			"correct these decisions and run again with the same journal: nothing was sent for them",
+			"correct these decisions and run again with the same journal: nothing more is sent before they fit",
 			because(failover.ErrPrecondition, strings.Join(wrong, "; ")))
 	}
 	return list, nil
@@ -173,7 +173,7 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			}
 
 			return failover.Observation{}, unchanged(opDecide, r.machine, "give ResumeOptions.Decide, or carry out each "+
-				"decision with Rerun and then call Release; every schedule stays held",
+				"decision with Rerun and then call Release; nothing more is released",
 				because(failover.ErrWaiting, "no decision for "+strings.Join(convert(jobs, Interrupted.String), "; ")))
 		})
 	s.Kind = failover.Check

@@ -101,6 +101,25 @@ func TestDecisionsCanBeCorrected(t *testing.T) {
 	}
 }
 
+// TestWhatWasSentIsNotCalledUnsent: another decision in place of a start whose end was not seen does not fit, and was
+// not without effect.
+func TestWhatWasSentIsNotCalledUnsent(t *testing.T) {
+	s := newSite(t, opcontest.Config{ReportAfter: 1_000_000}, withUser("failover_svc", secret("secret")),
+		withTimeouts(time.Second, 50*time.Millisecond))
+	s.Inject(opcontest.Injection{Kind: opcontest.InjectionOtherWordNever, Verb: "restart", Body: "queued"})
+	action, r := opcon.RerunRestart, resumed()
+	r.Decide = func(ctx context.Context, list []opcon.Interrupted) ([]opcon.Decision, error) {
+		return asProposed(func(d *opcon.Decision) { d.Action = action })(ctx, list)
+	}
+	p, j := procedure(t, s, unplanned(), r), journal(t)
+	_, err := p.Run(context.Background(), options(j))
+	require.ErrorContains(t, err, "settle it there")
+	action = opcon.RerunForceRestart
+	_, err = p.Run(context.Background(), options(j))
+	require.ErrorContains(t, err, "only leave can take its place")
+	require.NotContains(t, failover.NextOf(err), "nothing was sent")
+}
+
 // TestJobsThatFellDueAreNotStartedWithoutADecision: the release of its schedule would start such a job by itself.
 func TestJobsThatFellDueAreNotStartedWithoutADecision(t *testing.T) {
 	for _, action := range []opcon.Rerun{0, opcon.RerunLeave, opcon.RerunHold, opcon.RerunCancel} {

@@ -103,9 +103,9 @@
 // # Cost
 //
 // The jobs of all machines are read as a whole for opcon-check/scope, right before the machine goes down and for each
-// list of interrupted jobs; in between, for ten minutes, only the jobs of new schedules. A filter by machine replaces a
-// whole reading once it gave the same, for a machine in no group. With 12,000 jobs on three dates an unplanned quiesce
-// takes about 35 requests, and a resume about 30.
+// list of interrupted jobs; in between, for ten minutes, only the jobs of new schedules. The server's filters by machine
+// are not used: one that gave all jobs once may miss the next. With 12,000 jobs on three dates an unplanned quiesce takes
+// about 35 requests, and a resume about 30.
 //
 // # What is not here
 //
@@ -117,7 +117,8 @@
 //
 // # Limits
 //
-// A machine must keep its name while it is quiesced: jobs go by the name, and every step looks for it.
+// A machine must keep its name while it is quiesced: jobs go by the name, and every step looks for it. Two agents on one
+// host are two machines in OpCon (documented): quiesce each.
 //
 // A record that names an alias does not show where the alias leads; only who answers tells. A server that keeps the
 // host name of an earlier agent in its record needs AskAgent. What happens to running jobs after a swap, which jobs the

@@ -170,7 +170,8 @@ func (c *Client) setSchedules(ctx context.Context, v verb, reason string, list [
 			continue
 		}
 		failed[s.ID] = inDoubt(string(v)+" schedule", s.String(), "look in OpCon whether it is there: if it was deleted, "+
-			"name it in KeepHeld or resolve the step as applied; otherwise give the service account access to it and run again",
+			"resolve the step as applied, or name it in KeepHeld for a release; otherwise give the service account access to it "+
+			"and run again",
 			fmt.Errorf("%w: it is %s", failover.ErrNotObserved, s.words()))
 	}
 	var mu sync.Mutex

@@ -192,7 +192,7 @@ func (c *Client) lineError(outer context.Context, in call, outcome failover.Outc
 	case failover.TLSNext(err) != "":
 		next = failover.TLSNext(err)
 	case outcome == failover.InDoubt:
-		next = "the request was sent and no answer came: look at the state in OpCon, or run again, which looks first"
+		next = "the request may have been sent, and no answer came: " + nextLook
 	}
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // its text repeats method and address

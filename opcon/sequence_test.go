@@ -21,7 +21,9 @@ func TestNothingIsCalledUnchangedBehindARequestThatWasTaken(t *testing.T) {
 			for skip := 0; ; skip++ {
 				s := newSite(t, opcontest.Config{})
 				s.quiet()
-				p, j := procedure(t, s, unplanned(), resumed()), journal(t)
+				q := unplanned()
+				q.HoldTimeout = 10 * time.Second // what is refused is looked for in vain
+				p, j := procedure(t, s, q, resumed()), journal(t)
 				before, changing := 0, ""
 				o, stop := options(j), make(chan struct{})
 				if undo {

@@ -68,7 +68,7 @@ func newSite(t testing.TB, conf opcontest.Config, opts ...option) *site {
 func newClient(t testing.TB, srv *opcontest.Server, opts ...option) *opcon.Client {
 	t.Helper()
 	base := []option{withRootCAs(srv.CertPool()), withPolling(time.Millisecond, 5*time.Millisecond),
-		withTimeouts(5*time.Second, 3*time.Second)}
+		withTimeouts(30*time.Second, 3*time.Second)}
 	login := opcon.Config{}
 	for _, o := range opts {
 		o(&login)
@@ -159,18 +159,18 @@ func (s *site) asItWas(t *testing.T) {
 
 func unplanned() opcon.QuiesceOptions {
 	return opcon.QuiesceOptions{Machine: "SYMAIX1", Mode: opcon.ModeUnplanned, Reason: reason,
-		HoldTimeout: 10 * time.Second}
+		HoldTimeout: time.Minute}
 }
 
 func planned() opcon.QuiesceOptions {
 	o := unplanned()
-	o.Mode, o.DrainTimeout, o.DrainPoll = opcon.ModePlanned, 5*time.Second, time.Millisecond
+	o.Mode, o.DrainTimeout, o.DrainPoll = opcon.ModePlanned, time.Minute, time.Millisecond
 	return o
 }
 
 func resumed() opcon.ResumeOptions {
 	return opcon.ResumeOptions{Machine: "SYMAIX1", Reason: reason, Repoint: opcon.RepointEditRecord,
-		Address: opcon.Address{FQDN: newHost}, UpTimeout: 5 * time.Second, HoldTimeout: 10 * time.Second}
+		Address: opcon.Address{FQDN: newHost}, UpTimeout: time.Minute, HoldTimeout: time.Minute}
 }
 
 func journal(t *testing.T) *failover.Journal {

@@ -204,12 +204,12 @@ func (r *resume) checkAgent() failover.Step {
 			switch {
 			case obs.Done:
 			case who.verdict == wrongHost:
-				obs.Found += "; every schedule stays held: stop the agent there, and see that record and alias lead to the " +
+				obs.Found += "; nothing more is released: stop the agent there, and see that record and alias lead to the " +
 					"new host, then run again: OpCon opens the line anew"
 			case r.o.Vouch != nil:
 				obs.Done, obs.Found = true, who.found+"; "+r.o.Vouch.String()
 			default:
-				obs.Found += "; not proven, so every schedule stays held: look in the agent's log on the new host whether OpCon " +
+				obs.Found += "; not proven, so nothing more is released: look in the agent's log on the new host whether OpCon " +
 					"is connected, and if it is, waive the step with that as the reason"
 			}
 			return obs, err

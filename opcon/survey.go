@@ -3,7 +3,6 @@ package opcon
 import (
 	"context"
 	"maps"
-	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -11,22 +10,19 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// surveyAge is how old a whole reading may be where only new schedules are looked for, or where a filter is relied on.
-// Who ties a job to the machine in a schedule that is known already is found by the next whole reading, at the latest
-// right before the machine goes down.
+// surveyAge is how old a whole reading may be where only new schedules are looked for. Who ties a job to the machine in a
+// schedule that is known already is found by the next whole reading, at the latest right before the machine goes down.
 const surveyAge = 10 * time.Minute
 
 // survey is what the jobs of all machines, read as a whole, say about one machine. The server has no call for it, and
-// what its filters match is not documented, so a filter is relied on only after it gave what the whole reading gave.
+// what its filters match is not documented: one that gave the same once may miss the next job.
 type survey struct {
-	whole   time.Time           // of the whole reading
-	at      time.Time           // when the jobs were read last
+	at      time.Time           // of the whole reading
 	grouped time.Time           // when the groups were read
 	groups  map[string]bool     // of the machine, in lower case
 	jobs    map[JobID]Job       // of the machine
 	read    map[ScheduleID]int  // how many jobs were read of each schedule
 	young   map[ScheduleID]bool // read once, perhaps in the middle of being built
-	filter  []string            // parameters that together give all jobs of the machine; none: no filter is relied on
 }
 
 func (s *survey) clone() *survey {
@@ -46,14 +42,8 @@ func (c *Client) surveyOf(machine int64) *survey {
 func (c *Client) jobsOf(ctx context.Context, m Machine, sc scope, age time.Duration) ([]Job, map[string]bool, error) {
 	var s *survey
 	var err error
-	if old := c.surveyOf(m.ID); old != nil && time.Since(old.whole) <= surveyAge {
-		switch {
-		case time.Since(old.at) <= age:
-			s, err = c.addNew(ctx, m, sc, old.clone())
-		case len(old.filter) > 0:
-			s, err = c.refresh(ctx, m, sc, old.clone())
-		}
-		if refusedContent(err) {
+	if old := c.surveyOf(m.ID); old != nil && time.Since(old.at) <= age {
+		if s, err = c.addNew(ctx, m, sc, old.clone()); refusedContent(err) {
 			s, err = nil, nil
 		}
 	}
@@ -105,49 +95,10 @@ func (s *survey) note(m Machine, j Job) {
 	}
 }
 
-// refresh reads the machine's jobs by the filter that is relied on. A job that it gave before and does not give now
-// means that everything has to be read.
-func (c *Client) refresh(ctx context.Context, m Machine, sc scope, s *survey) (*survey, error) {
-	before := s.jobs
-	s.jobs = map[JobID]Job{}
-	if _, err := c.readFiltered(ctx, m, sc, s, s.filter); err != nil {
-		return nil, err
-	}
-	for id, j := range before {
-		if _, still := s.jobs[id]; !still && slices.Contains(sc.dates, j.Date) {
-			return nil, nil
-		}
-	}
-	s.at = time.Now()
-	return c.addNew(ctx, m, sc, s)
-}
-
-// readFiltered notes the jobs that the parameters give and returns how many rows came.
-func (c *Client) readFiltered(ctx context.Context, m Machine, sc scope, s *survey, names []string) (int, error) {
-	rows := 0
-	for _, name := range names {
-		jobs, err := rowsBy(ctx, c, dailyJobs, "dates", sc.dates, url.Values{name: {m.Name}})
-		if err != nil {
-			return rows, err
-		}
-		rows += len(jobs)
-		for _, j := range jobs {
-			s.note(m, j)
-		}
-	}
-	return rows, nil
-}
-
-// machineFilters are the parameters that may find the jobs of a machine: the one of the vendor's typed client, and
-// those of the OpenAPI document together. None of them finds a job that names a group.
-var machineFilters = [][]string{{"machine"}, {"machine", "startMachine", "primaryMachine", "alternateMachine",
-	"alternateMachine2", "alternateMachine3"}}
-
-// readWhole reads the jobs of all machines, and finds out which filter gives the same.
+// readWhole reads the jobs of all machines.
 func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, error) {
 	now := time.Now()
-	s := &survey{whole: now, at: now, grouped: now, jobs: map[JobID]Job{}, read: map[ScheduleID]int{},
-		young: map[ScheduleID]bool{}}
+	s := &survey{at: now, grouped: now, jobs: map[JobID]Job{}, read: map[ScheduleID]int{}, young: map[ScheduleID]bool{}}
 	var err error
 	if old := c.surveyOf(m.ID); old != nil && time.Since(old.grouped) <= surveyAge {
 		s.groups, s.grouped = old.groups, old.grouped
@@ -159,7 +110,6 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 		size = 1 // many pages each: side by side
 	}
 	var mu sync.Mutex
-	rows := 0
 	err = failover.EachTarget(ctx, maxRequests, slices.Collect(slices.Chunk(sc.dates, size)), joinIDs,
 		func(ctx context.Context, chunk []Date) error {
 			jobs, err := rowsBy(ctx, c, dailyJobs, "dates", chunk, nil)
@@ -170,7 +120,6 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 			defer mu.Unlock()
 			for _, j := range jobs {
 				if j.Date == "" || slices.Contains(chunk, j.Date) {
-					rows++
 					s.read[j.Schedule]++
 					s.note(m, j)
 				}
@@ -185,27 +134,5 @@ func (c *Client) readWhole(ctx context.Context, m Machine, sc scope) (*survey, e
 			s.read[id] += 0
 		}
 	}
-	if len(s.groups) == 0 && rows > 2*len(s.jobs) {
-		s.filter, err = c.provenFilter(ctx, m, sc, s, rows)
-	}
-	return s, err
-}
-
-// provenFilter returns the parameters that give all jobs of the machine in fewer rows than a whole reading, or none.
-func (c *Client) provenFilter(ctx context.Context, m Machine, sc scope, whole *survey, rows int) ([]string, error) {
-	for _, names := range machineFilters {
-		try := &survey{jobs: map[JobID]Job{}}
-		n, err := c.readFiltered(ctx, m, sc, try, names)
-		if refusedContent(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		maps.DeleteFunc(try.jobs, func(id JobID, _ Job) bool { _, ok := whole.jobs[id]; return !ok })
-		if 2*n <= rows && len(try.jobs) == len(whole.jobs) {
-			return names, nil
-		}
-	}
-	return nil, nil
+	return s, nil
 }

@@ -191,7 +191,9 @@ type Licence struct {
 
 // Agent is the OpCon UNIX agent (LSAM) on the hosts.
 type Agent struct {
-	Control string // control script; default /usr/local/lsam/bin/lsam3100 (documented)
+	// Control is its control script, whose "status" lists its processes by number, which tells it from another agent on
+	// the host; default /usr/local/lsam/bin/lsam3100 (documented)
+	Control string
 	// Must are the processes that make up a running agent, by name without folder; default sma_lsam, sma_disp, sma_log
 	// (documented)
 	Must []string

@@ -13,6 +13,7 @@ import (
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/internal/peers"
+	"github.com/01b61c5c/failover/opcon"
 	"github.com/01b61c5c/failover/remote/remotetest"
 	"github.com/01b61c5c/failover/symitar"
 	"github.com/01b61c5c/failover/symitar/symitartest"
@@ -54,6 +55,9 @@ func TestWhatNoVendorStatesIsAsked(t *testing.T) {
 		},
 		"Config.Licence.Path": func(c *symitar.Config) { c.Licence.Path = "" },
 		"Config.OpCon.Client": func(c *symitar.Config) { c.OpCon = &symitar.OpCon{} },
+		"Config.OpCon.Repoint": func(c *symitar.Config) { // the service moves
+			c.OpCon = &symitar.OpCon{Client: &opcon.Client{}, Machine: "SYMAIX", Reason: "CHG-1", Repoint: opcon.RepointHostStayed}
+		},
 	} {
 		cfg := b.sim.Config()
 		change(&cfg)

@@ -43,7 +43,7 @@
 //	    step                             kind    what
 //	 1. preflight/shell                  check   the login leads to a shell that runs our scripts (firm)
 //	 2. preflight/identity               check   each address leads to the machine it should (firm, stands)
-//	 3. preflight/roles                  check   exactly one primary, exactly one secondary (firm, stands)
+//	 3. preflight/roles                  check   exactly one primary, exactly one secondary (firm)
 //	 4. preflight/failoverd              check   FAILOVERD does not run on either host and nothing would start it (firm, stands)
 //	 5. preflight/foreign-macro          check   nobody runs FAILOVER on either host, whoever started it (firm, stands)
 //	 6. preflight/macro                  check   the macro is there and the same on both hosts (firm, stands)
@@ -65,18 +65,19 @@
 //	22. quiet/rsj                        check   wait until no RSJ job runs (stands)
 //	23. quiet/batch                      check   wait until the batch queue is idle (stands)
 //	24. quiet/replication                check   wait until the secondary has caught up (firm, stands)
-//	25. macro/run                        once    run the FAILOVER macro                       — the outage begins
-//	26. macro/roles                      check   the new primary is primary and nobody else is (firm, stands) — it ends
-//	27. verify/macro-result              check   the macro's output tells of no failure
-//	28. verify/failoverd                 check   FAILOVERD is still absent (stands)
-//	29. verify/sym-dates                 check   SMA_DATES is right on the new primary
+//	25. quiet/roles                      check   the roles are as they were, or somebody else has swapped them (firm, stands)
+//	26. macro/run                        once    run the FAILOVER macro                       — the outage begins
+//	27. macro/roles                      check   the new primary is primary and nobody else is (firm, stands) — it ends
+//	28. verify/macro-result              check   the macro's output tells of no failure
+//	29. verify/failoverd                 check   FAILOVERD is still absent (stands)
+//	30. verify/sym-dates                 check   SMA_DATES is right on the new primary
 //	    verify/…                         check   one per Config.Verify
-//	30. archive/lock                     change  archive the launcher's lock of this run
-//	31. opcon-repoint/machine            manual  point the OpCon machine at the new primary
-//	32. agent/start                      change  start the OpCon agent on the new primary
-//	33. opcon-prove/machine-up           manual  bring the machine up in OpCon
-//	34. opcon-decide/rerun               manual  decide job by job what has to run again; nothing restarts without a decision
-//	35. opcon-release/schedules          manual  release the schedules that were held, one by one
+//	31. archive/lock                     change  archive the launcher's lock of this run
+//	32. opcon-repoint/machine            manual  point the OpCon machine at the new primary
+//	33. agent/start                      change  start the OpCon agent on the new primary
+//	34. opcon-prove/machine-up           manual  bring the machine up in OpCon
+//	35. opcon-decide/rerun               manual  decide job by job what has to run again; nothing restarts without a decision
+//	36. opcon-release/schedules          manual  release the schedules that were held, one by one
 //
 // With Config.OpCon set, the manual steps are replaced by the stages of [opcon.QuiesceStages] and [opcon.ResumeStages],
 // which stand at the same places; the agent is started between their stages Repoint and Prove. The schedules are held
@@ -85,14 +86,15 @@
 //
 // # Steps of Failover
 //
-// Home is gone. What cannot be observed there is replaced by a person's statement.
+// Home is gone. What cannot be observed there is replaced by a person's statement. Where FAILOVERD or a person has made
+// the swap already, no macro is run, and OpCon is brought along.
 //
 //	    step                             kind    what
 //	 1. statement/primary-gone           check   a person answers for it that Home is gone (firm)
 //	 2. preflight/old-primary-silent     check   Home is silent, or observed not to be primary (firm, stands)
 //	 3. preflight/shell                  check   from here on Partner only
 //	 4. preflight/identity               check   (firm, stands)
-//	 5. preflight/roles                  check   Partner is secondary (firm, stands)
+//	 5. preflight/roles                  check   Partner is secondary, or primary already (firm)
 //	 6. preflight/failoverd              check   (firm, stands)
 //	 7. preflight/foreign-macro          check   (firm, stands)
 //	 8. preflight/macro                  check   (firm, stands)
@@ -110,18 +112,19 @@
 //	20. opcon-hold/schedules             manual
 //	21. opcon-down/machine               manual
 //	22. quiet/rsj                        check
-//	23. macro/run                        once    on Partner
-//	24. macro/roles                      check   Partner is primary (firm, stands)
-//	25. verify/old-primary-silent        check   Home has not come back as primary (firm, stands)
-//	26. verify/macro-result              check
-//	27. verify/failoverd                 check
-//	28. verify/sym-dates                 check
-//	29. archive/lock                     change
-//	30. opcon-repoint/machine            manual
-//	31. agent/start                      change
-//	32. opcon-prove/machine-up           manual
-//	33. opcon-decide/rerun               manual
-//	34. opcon-release/schedules          manual
+//	23. quiet/roles                      check   the roles are as they were, or somebody else has swapped them (firm, stands)
+//	24. macro/run                        once    on Partner
+//	25. macro/roles                      check   Partner is primary (firm, stands)
+//	26. verify/old-primary-silent        check   Home has not come back as primary (firm, stands)
+//	27. verify/macro-result              check
+//	28. verify/failoverd                 check
+//	29. verify/sym-dates                 check
+//	30. archive/lock                     change
+//	31. opcon-repoint/machine            manual
+//	32. agent/start                      change
+//	33. opcon-prove/machine-up           manual
+//	34. opcon-decide/rerun               manual
+//	35. opcon-release/schedules          manual
 //
 // Silence is proven, not inferred. Home is silent when no TCP connection to its address comes about because there is no
 // route or nothing answers at all, while Partner answers: a machine without power does that. Everything else shows life:
@@ -139,7 +142,7 @@
 //
 // Up to macro/run everything can be taken back by the procedure's Undo: the agent is started again, and OpCon's steps
 // bring the machine up and release what was held; manual steps are a person's to take back. From macro/run on there is
-// no undo: the way back is Failback.
+// no undo, and none where somebody else has swapped the roles: the way back is Failback.
 //
 // # The macro is fired at most once
 //
@@ -208,6 +211,6 @@
 // decision of opcon-decide/rerun. Where the agent's configuration accepts an OpCon server is compared between the
 // hosts, not proven.
 //
-// A Failover that follows a Switchover which stopped half-way releases what it held itself; what the Switchover held
-// stays held, for a person to release when its report has been read.
+// A Failover that follows a Switchover which stopped half-way, behind its macro too, releases what it held itself; what
+// the Switchover held stays held, for a person to release when its report has been read.
 package symitar

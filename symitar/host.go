@@ -65,9 +65,6 @@ func (a answer) ending() string {
 
 // program is the text that the shell reads from its standard input. It is one compound command: a stream that is cut
 // leaves it unfinished, and the shell runs nothing of it. stdin is what the script reads.
-//
-// The login shell only gets the path of the shell, one plain word, which csh, fish and rc read like the others. Nothing
-// of the text stands in a list of processes.
 func program(nonce, path, script string, stdin []byte, args []string) []byte {
 	var b bytes.Buffer
 	b.WriteString(preamble + "{\n" + frameScript + "script() {\n" + script + "\n}\nframe")

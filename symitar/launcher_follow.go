@@ -99,7 +99,7 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 	why := fmt.Errorf("%w: %s", errCommandFailed, s)
 	next := "look at the log of the run on the host, and fix the cause"
 	if s.refused != "" {
-		next = "see to it that nothing runs that must not, then run again"
+		next = "clear what it says, then run again"
 	}
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {

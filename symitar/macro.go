@@ -80,8 +80,9 @@ func (r Result) with(evidence ...string) Result {
 
 // err is what Fire returns for it.
 func (r Result) err() error {
-	outcome, cause, next := failover.InDoubt, ErrMacroUnknown, "look at the roles and the log on both hosts and bring "+
-		"the roles in order; then go on, or acknowledge run "+string(r.Run)+" with what was found"
+	outcome, cause, next := failover.InDoubt, ErrMacroUnknown, "look at the roles and the log on both hosts; bring "+
+		"the roles in order, or correct Config.Role where a probe does not see them; then go on, or acknowledge run "+
+		string(r.Run)+" with what was found"
 	switch r.state {
 	case stateSucceeded:
 		return nil

@@ -42,6 +42,8 @@ func (c Config) validateOpCon() error {
 		rule{o.Machine == "", "OpCon.Machine", "is empty", "fill in the Symitar machine's name in OpCon"},
 		rule{o.Reason == "", "OpCon.Reason", "is empty",
 			"fill in what OpCon's audit shall show, for example the change number"},
+		rule{o.Repoint != opcon.RepointEditRecord && o.Repoint != opcon.RepointAliasMoves, "OpCon.Repoint",
+			"does not say how OpCon comes to the new primary", "use opcon.RepointEditRecord or opcon.RepointAliasMoves"},
 		rule{o.Repoint == opcon.RepointEditRecord && !two, "OpCon.Home", "and Partner are not two addresses",
 			"give the address of each host's agent, or use opcon.RepointAliasMoves"},
 		rule{min(o.DrainTimeout, o.UpTimeout) < 0, "OpCon", "has a negative time", "use zero for the default"},

@@ -24,10 +24,7 @@ const (
 // preflight looks at the hosts before anything changes.
 func (f firing) preflight() failover.Stage {
 	var steps []failover.Step
-	roles := f.dir.next.Name() + " is secondary"
-	if f.alive() {
-		roles = f.dir.old.Name() + " is primary and " + roles
-	} else {
+	if !f.alive() {
 		steps = append(steps, f.silentStep(false))
 	}
 	// A check that is firm nobody can waive. An entry check is about the start: every later look goes through the shell;
@@ -43,10 +40,11 @@ func (f firing) preflight() failover.Stage {
 	add(firm|entry, "shell", "Every account leads to a shell that runs our scripts", sourceFactSheet, on(usableShell))
 	add(firm, "identity", "Each address leads to the machine it should: host key, machine id, host name, account",
 		sourceFactSheet, on(identity))
-	add(firm, "roles", roles, "ours: stop if there is not exactly one primary and one secondary",
-		func(ctx context.Context) (failover.Observation, error) {
-			return f.rolesWanted(ctx, f.dir.old, f.dir.next)
-		})
+	roles := f.rolesBefore()
+	if roles.Entry = true; !f.alive() { // FAILOVERD may have swapped them already, and OpCon has to follow
+		roles.Observe = f.orSwapped(roles.Observe)
+	}
+	steps = append(steps, roles)
 	add(firm, "failoverd", "FAILOVERD does not run and nothing would start it", sourceDaemon, on(noFailoverD))
 	add(firm, "foreign-macro", "Nobody runs the FAILOVER macro now",
 		"ours: no public text says that running FAILOVER twice at once is harmless", on(noForeignMacro))

@@ -24,76 +24,6 @@ func rootInfo(ctx context.Context, h *Host) (failover.Item, error) {
 	return wanted(strings.Join(names, " and ") + " present")
 }
 
-// agent looks for the processes that make up the agent. It returns agentRuns, agentStopped, or which ones are missing.
-func (h *Host) agent(ctx context.Context) (found string, err error) {
-	list, err := h.programs(ctx, "", h.set.Agent.Must...)
-	if err != nil {
-		return "", err
-	}
-	missing := slices.DeleteFunc(slices.Clone(h.set.Agent.Must), func(must string) bool {
-		return slices.ContainsFunc(list, func(r programRow) bool { return r.program == must })
-	})
-	switch len(missing) {
-	case 0:
-		return agentRuns, nil
-	case len(h.set.Agent.Must):
-		return agentStopped, nil
-	}
-	return "agent runs in part, without " + strings.Join(missing, ", "), nil
-}
-
-// agents asks every agent, and notes what jobs those that run say to track. How that is written is not public, so
-// nothing is concluded from it.
-func (f firing) agents(ctx context.Context) (failover.Observation, error) {
-	obs, err := each(ctx, f.all, func(ctx context.Context, h *Host) (failover.Item, error) {
-		item, err := agentKnown(ctx, h)
-		if h == f.dir.old && item.Found == agentStopped { // that it is stopped later would prove nothing
-			return unwanted(agentStopped + ", or Config.Agent.Must does not name its processes; where it is meant to be stopped, " +
-				"waive this check with a reason")
-		}
-		return item, err
-	})
-	if err != nil {
-		return obs, err
-	}
-	var notes []string
-	for i, h := range f.all {
-		if obs.Items[i].Found != agentRuns {
-			continue
-		}
-		a, err := h.repeat(ctx, "ask the agent what it tracks", agentScript, h.set.Agent.Control, "dumptracking")
-		if err == nil && a.exit == 0 {
-			notes = append(notes, h.Name()+" tracks"+tail(": ", strings.TrimPrefix(a.out, agentBegun)))
-		}
-	}
-	obs.Note = strings.Join(notes, "; ")
-	return obs, nil
-}
-
-const (
-	agentRuns    = "agent runs"
-	agentStopped = "agent stopped"
-	agentBegun   = "@@BEGUN\n" // what comes behind it is the control script's
-)
-
-// agentKnown asks the agent's control script, to see that it works, and looks for the processes that make up the agent.
-// A stopped agent is no fault on the secondary: it may be the custom to keep it down.
-func agentKnown(ctx context.Context, h *Host) (failover.Item, error) {
-	a, err := h.repeat(ctx, "ask the agent's state", agentScript, h.set.Agent.Control, "status")
-	if err != nil {
-		return failover.Item{}, err
-	}
-	out, begun := strings.CutPrefix(a.out, agentBegun)
-	switch {
-	case !begun:
-		return failover.Item{}, h.refused("ask the agent's state", failover.NotApplied, a)
-	case a.exit == 126 || a.exit == 127:
-		return unwanted(h.set.Agent.Control + " cannot be run" + tail(": ", out))
-	}
-	found, err := h.agent(ctx)
-	return failover.Item{Done: found == agentRuns || found == agentStopped, Found: found}, err
-}
-
 func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
 	out, err := h.read(ctx, "look at the file systems", "df -k")
 	if err != nil {
@@ -268,7 +198,8 @@ func (f firing) agentFiles(ctx context.Context) (failover.Observation, error) {
 			return unwanted(h.set.Agent.Control + " version does not tell its version")
 		}
 		i := slices.Index(f.all, h)
-		servers := slices.Sorted(slices.Values(files["server"])) // which stands first makes no difference
+		// Which stands first makes no difference, nor whether another agent of the host accepts the same.
+		servers := slices.Compact(slices.Sorted(slices.Values(files["server"])))
 		found := fmt.Sprintf("installed, version %s, accepts %s", version, cmp.Or(strings.Join(servers, ", "), "not said"))
 		installed[i], bound[i] = found, strings.Join(files["bound"], ", ")
 		if bound[i] != "" {

@@ -41,26 +41,19 @@ func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
 }
 
 // parameters is what makes one swap another one than the next. Addresses and ports are not in it, for us and for OpCon: a
-// host may be reached another way when a run is resumed, or a slip corrected. KeepHeld is decided until the release.
+// host may be reached another way when a run is resumed. Neither is what a check looks for, nor how OpCon follows: a slip
+// in a role probe, or an alias that cannot be moved, may only show behind the swap, and is corrected then. The machine
+// ids tie it to the hosts.
 func (f firing) parameters() []failover.Parameter {
 	set := f.on.set
-	list := func(v any) string {
-		text, err := json.Marshal(v)
-		if err != nil {
-			return err.Error()
-		}
-		return string(text)
-	}
+	args, _ := json.Marshal(f.args) // strings always can be
 	params := []failover.Parameter{{Name: "direction", Value: f.dir.String()},
 		{Name: "machine-ids", Value: f.dir.old.cfg.MachineID + " → " + f.dir.next.cfg.MachineID},
-		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: list(f.args)},
+		{Name: "macro", Value: set.Macro.Path}, {Name: "macro-arguments", Value: string(args)},
 		{Name: "macro-host", Value: f.on.Name()}, {Name: "macro-user", Value: set.Macro.User},
-		{Name: "macro-mode", Value: set.Macro.Mode.String()}, {Name: "state-dir", Value: set.StateDir},
-		{Name: "sym-root", Value: set.SymRoot}, {Name: "role-probes", Value: list(set.Role)},
-		{Name: "failoverd", Value: set.FailoverD}, {Name: "licence-file", Value: set.Licence.Path}}
+		{Name: "macro-mode", Value: set.Macro.Mode.String()}, {Name: "state-dir", Value: set.StateDir}}
 	if o := set.OpCon; o != nil {
-		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine},
-			failover.Parameter{Name: "opcon-repoint", Value: list(o.Repoint)})
+		params = append(params, failover.Parameter{Name: "opcon-machine", Value: o.Machine})
 	}
 	return params
 }
@@ -86,11 +79,15 @@ const quietStage = "quiet"
 // quiet lies between OpCon's hold and the macro.
 func (f firing) quiet() failover.Stage {
 	steps := f.idle()
+	if lag := f.replication(true); lag != nil && f.alive() && f.on.set.Replication.Command != "" {
+		steps = append(steps, *lag)
+	}
+	steps = append(steps, f.rolesBefore())
+	for i, s := range steps {
+		steps[i].Observe = f.orSwapped(s.Observe)
+	}
 	if f.alive() {
 		steps = append([]failover.Step{f.agentStop()}, steps...)
-		if lag := f.replication(true); lag != nil && f.on.set.Replication.Command != "" {
-			steps = append(steps, *lag)
-		}
 	}
 	return failover.Stage{Name: quietStage, Steps: steps}
 }
@@ -107,48 +104,6 @@ func (f firing) idle() []failover.Step {
 		steps[i].Wait, steps[i].Timeout = true, f.on.set.Limits.Quiet
 	}
 	return steps
-}
-
-// agentChange is a step that starts or stops the agent of a host; both are safe to repeat.
-func (f firing) agentChange(h *Host, id, title, source, verb, back string) failover.Step {
-	control := func(verb string) func(context.Context) error {
-		return func(ctx context.Context) error {
-			a, err := h.run(ctx, verb+" the agent", agentScript, nil, h.set.Agent.Control, verb)
-			if err != nil {
-				return err
-			}
-			out, begun := strings.CutPrefix(a.out, agentBegun)
-			switch {
-			case !begun:
-				return h.refused(verb+" the agent", failover.NotApplied, a)
-			case a.exit == 126 || a.exit == 127:
-				return h.notApplied(verb+" the agent", "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed,
-					h.set.Agent.Control, tail(": ", out))
-			}
-			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
-			return nil // what it says is no proof; the processes are
-		}
-	}
-	is := func(verb string) observe {
-		return func(ctx context.Context) (failover.Observation, error) {
-			found, err := h.agent(ctx)
-			wanted := map[string]string{"start": agentRuns, "stop": agentStopped}[verb]
-			return failover.Observation{Done: found == wanted, Found: found, Would: verb + " the agent"}, err
-		}
-	}
-	return failover.Step{ID: id, Title: title + h.Name(), Target: h.Name(), Kind: failover.Change,
-		Timeout: h.set.Agent.Timeout, Poll: f.pair.cfg.Poll, Source: source, Apply: control(verb), Undo: control(back),
-		Observe: is(verb), Undone: is(back)}
-}
-
-func (f firing) agentStop() failover.Step {
-	return f.agentChange(f.dir.old, "stop-agent", "Stop the OpCon agent on ",
-		"vendor, UNIX agent: stop the agent for work on the host, setting up a failover system included", "stop", "start")
-}
-
-func (f firing) agentStart() failover.Step {
-	return f.agentChange(f.dir.next, "start", "Start the OpCon agent on ",
-		"vendor, UNIX agent: RSJ runs only under the agent", "start", "stop")
 }
 
 func (f firing) check(id, title, source string, on []*Host, see observe) failover.Step {

@@ -124,6 +124,34 @@ func (f firing) rolesWanted(ctx context.Context, primary, secondary *Host) (fail
 	})
 }
 
+// rolesBefore is the check that the roles are as they have to be before the swap.
+func (f firing) rolesBefore() failover.Step {
+	title := f.dir.next.Name() + " is secondary"
+	if f.alive() {
+		title = f.dir.old.Name() + " is primary and " + title
+	}
+	s := f.check("roles", title, "ours: stop if there is not exactly one primary and one secondary", f.all,
+		func(ctx context.Context) (failover.Observation, error) {
+			return f.rolesWanted(ctx, f.dir.old, f.dir.next)
+		})
+	s.Firm = true
+	return s
+}
+
+// orSwapped is for what the macro needs: where somebody else has swapped the roles, none is fired, and the run goes on
+// behind it.
+func (f firing) orSwapped(see observe) observe {
+	return func(ctx context.Context) (failover.Observation, error) {
+		obs, err := see(ctx)
+		if err != nil || !obs.Done {
+			if roles, err := f.roles(ctx); err == nil && roles.Done {
+				return failover.Observation{Done: true, Found: "the roles are swapped already: " + roles.Found}, nil
+			}
+		}
+		return obs, err
+	}
+}
+
 // silentStep makes sure that the host said to be gone does not act as primary. Behind the macro it looks again: that
 // may have moved the address of the old primary to the new one.
 func (f firing) silentStep(moved bool) failover.Step {

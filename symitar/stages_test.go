@@ -60,11 +60,11 @@ func TestNoStageIsLeftOut(t *testing.T) {
 // TestWhatMayBeCorrectedIsNoParameter: what OpCon's steps advise is possible in the same journal.
 func TestWhatMayBeCorrectedIsNoParameter(t *testing.T) {
 	cfg := symitartest.Start(t).Config()
-	parameters := func(partner string, keep ...string) []failover.Parameter {
+	parameters := func(repoint opcon.Repoint, partner string, keep ...string) []failover.Parameter {
 		client, err := opcon.New(opcon.Config{URL: "https://opcon.example",
 			Token: func(context.Context) (failover.Secret, error) { return failover.NewSecret("t"), nil }})
 		require.NoError(t, err)
-		cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: opcon.RepointEditRecord,
+		cfg.OpCon = &symitar.OpCon{Client: client, Machine: "SYMAIX", Reason: "CHG0042", Repoint: repoint,
 			Home: opcon.Address{FQDN: "symaix1"}, Partner: opcon.Address{FQDN: partner}, KeepHeld: keep}
 		pair, err := symitar.NewPair(cfg)
 		require.NoError(t, err)
@@ -73,7 +73,9 @@ func TestWhatMayBeCorrectedIsNoParameter(t *testing.T) {
 		require.NoError(t, err)
 		return p.Parameters
 	}
-	require.Equal(t, parameters("symaix3"), parameters("symaix2", "SYM NIGHTLY"))
+	first := parameters(opcon.RepointAliasMoves, "symaix3")
+	require.Equal(t, first, parameters(opcon.RepointEditRecord, "symaix3"))
+	require.Equal(t, first, parameters(opcon.RepointEditRecord, "symaix2", "SYM NIGHTLY"))
 }
 
 // fields are the stages of a struct and of the structs in it, by the name of their field.
@@ -89,4 +91,35 @@ func fields(v reflect.Value) map[string]*failover.Stage {
 		}
 	}
 	return all
+}
+
+// TestARoleProbeIsMendedBehindASwitchover has a probe that takes the roles for right before the macro and knows neither
+// host afterwards. Once it is mended the same journal goes on, and fires nothing again. Another host pair does not go on
+// with it.
+func TestARoleProbeIsMendedBehindASwitchover(t *testing.T) {
+	b := newBench(t, "")
+	right := b.cfg.Role
+	b.cfg.Role = symitar.Role{Quorum: 1, Probes: []symitar.RoleProbe{{Name: "marker",
+		Command: "hostname; cat " + symitartest.Root + "/etc/role", Primary: `symaix1\nprimary`, Secondary: `symaix2\nsecondary`}}}
+	_, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.ErrorContains(t, err, "symaix1: unknown (marker says unknown)")
+	require.Contains(t, failover.NextOf(err), "Config.Role")
+	require.Equal(t, 1, b.sim.MacroRuns())
+
+	b.cfg.Role = right
+	same := b.cfg
+	for what, other := range map[string]func(){
+		"another machine": func() { b.cfg.Partner.MachineID = "00F8C1034C00" },
+		"another name":    func() { b.cfg.Partner.Name = "symaix3" },
+		"the way back":    func() { b.cfg.Home, b.cfg.Partner = b.cfg.Partner, b.cfg.Home },
+	} {
+		other()
+		_, err = b.run(t, symitar.Switchover)
+		require.ErrorIs(t, err, failover.ErrWrongJournal, what)
+		b.cfg = same
+	}
+	_, err = b.run(t, symitar.Switchover)
+	require.NoError(t, err)
+	b.swapped(t)
 }

@@ -3,6 +3,7 @@ package symitar_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -134,6 +135,18 @@ func TestFailover(t *testing.T) {
 	require.False(t, b.sim.EverTwoPrimaries())
 }
 
+// TestFailoverBehindTheDaemon has FAILOVERD make the swap by itself, which nothing tells OpCon (vendor): the procedure
+// fires no macro and brings OpCon along.
+func TestFailoverBehindTheDaemon(t *testing.T) {
+	b := newBench(t, "")
+	require.NoError(t, b.sim.PowerOff(symitartest.Home))
+	require.NoError(t, b.sim.Put(symitartest.Partner, "etc/role", "primary\n"))
+	_, err := b.run(t, gone)
+	require.NoError(t, err)
+	require.Zero(t, b.sim.MacroRuns())
+	require.True(t, b.sim.AgentRuns(symitartest.Partner))
+}
+
 // TestSilenceOfEverybodyProvesNothing: where the other host does not answer either, it may be the network from here, for
 // example a tunnel that is down.
 func TestSilenceOfEverybodyProvesNothing(t *testing.T) {
@@ -157,9 +170,7 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 	b := newBench(t, "exit0-unchanged")
 	_, err := b.run(t, symitar.Switchover)
 	require.ErrorIs(t, err, failover.ErrInDoubt)
-	lock, err := os.ReadFile(b.sim.HostDir(symitartest.Home) + "/var/tmp/failover/lock/run")
-	require.NoError(t, err)
-	run := symitar.RunID(strings.TrimSpace(string(lock)))
+	run := symitar.RunID(strings.TrimSpace(b.file(t, symitartest.Home, "var/tmp/failover/lock/run")))
 	require.NoError(t, b.sim.PowerOff(symitartest.Home))
 	require.NoError(t, os.WriteFile(filepath.Join(b.sim.Dir(), "fault"), nil, 0o600)) // the other host's macro is well
 
@@ -191,6 +202,52 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
 	require.Equal(t, 2, b.sim.MacroRuns(), "once for each procedure")
 	require.False(t, b.sim.EverTwoPrimaries())
+}
+
+// TestTheOldPrimaryDiesBehindASwitchover: the swap cannot be finished without the host, and the emergency takes it up.
+func TestTheOldPrimaryDiesBehindASwitchover(t *testing.T) {
+	b := newBench(t, "")
+	later := errors.New("later")
+	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {
+		o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
+			if q.Step.ID == "archive/lock" {
+				return failover.Approval{}, errors.Join(later, b.sim.PowerOff(symitartest.Home))
+			}
+			return failover.Approval{}, nil
+		}
+	})
+	require.ErrorIs(t, err, later)
+	_, err = b.run(t, symitar.Switchover)
+	require.Error(t, err)
+	run := symitar.RunID(strings.TrimSpace(b.file(t, symitartest.Partner, "var/tmp/failover/lock/run")))
+
+	b.journal = filepath.Join(t.TempDir(), "emergency")
+	_, err = b.do(t, gone, func(p failover.Procedure, ctx context.Context, o failover.RunOptions) (*failover.Report,
+		error) {
+		holder, _, err := p.Lock.Holder(ctx)
+		require.NoError(t, err)
+		require.NoError(t, p.TakeOverLock(ctx, holder, o))
+		_, err = p.Run(ctx, o)
+		require.ErrorContains(t, err, "acknowledge it")
+		pair, err := symitar.NewPair(b.cfg)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, pair.Close()) }()
+		require.Error(t, pair.Acknowledge(ctx, run, failover.Statement{By: "a", Says: "it swapped", Reason: "looked"},
+			symitar.Left{}), "the dead host keeps its lock")
+		return p.Run(ctx, o)
+	})
+	require.NoError(t, err)
+	require.Equal(t, 1, b.sim.MacroRuns())
+	require.Equal(t, []string{symitartest.Partner}, b.sim.Primaries())
+	require.True(t, b.sim.AgentRuns(symitartest.Partner))
+}
+
+// file reads a file of a host.
+func (b *bench) file(t *testing.T, host, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(b.sim.HostDir(host), name))
+	require.NoError(t, err)
+	return string(text)
 }
 
 // TestThePrimaryComesBackAtTheGate lets the host that was gone come back while a person thinks about the macro.
@@ -238,6 +295,7 @@ func TestAJobBeginsWhileThePersonThinks(t *testing.T) {
 	b.swapped(t)
 
 	b = newBench(t, "rsj-never-ends")
+	b.cfg.Limits.Quiet = 3 * time.Second // the batch queue is looked at too
 	_, err = b.run(t, symitar.Switchover,
 		func(o *failover.RunOptions) { o.Waive = map[string]string{"quiet/rsj": "it hangs and may be cut"} })
 	require.NoError(t, err, "what was waived is not asked for again")
@@ -276,20 +334,76 @@ func TestUndoBeforeTheMacro(t *testing.T) {
 	require.Zero(t, b.sim.MacroRuns())
 }
 
-// TestWaitAtTheGate lets the world move while a person thinks.
+// TestSomebodyElseSwapsAtTheGate has a colleague run the macro by hand, and end it, while the run waits at the
+// gate. Nothing is fired behind that, the run goes on to its end, and an undo sets no jobs going on the old primary.
+func TestSomebodyElseSwapsAtTheGate(t *testing.T) {
+	for name, build := range map[string]func(*symitar.Pair) (failover.Procedure, error){"switchover": symitar.Switchover,
+		"failover": gone} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, "")
+			if name == "failover" {
+				require.NoError(t, b.sim.PowerOff(symitartest.Home))
+			}
+			later := errors.New("later")
+			_, err := b.run(t, build, func(o *failover.RunOptions) {
+				o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
+					if q.Step.ID != "macro/run" {
+						return failover.Approval{}, nil
+					}
+					require.NoError(t, b.sim.Put(symitartest.Home, "etc/role", "secondary\n"))
+					require.NoError(t, b.sim.Put(symitartest.Partner, "etc/role", "primary\n"))
+					// What runs on the primary only does not answer on the old one any more.
+					put(t, b.sim, symitartest.Home, "bin/replag", "#!/bin/sh\nexit 1\n")
+					put(t, b.sim, symitartest.Home, "bin/QUEUECONTROL", "#!/bin/sh\nexit 1\n")
+					return failover.Approval{}, later
+				}
+			})
+			require.ErrorIs(t, err, later)
+			journal, err := os.ReadFile(b.journal)
+			require.NoError(t, err)
+
+			_, err = b.run(t, build)
+			require.NoError(t, err)
+			require.Zero(t, b.sim.MacroRuns())
+			require.True(t, b.sim.AgentRuns(symitartest.Partner))
+
+			require.NoError(t, os.WriteFile(b.journal, journal, 0o600))
+			_, err = b.do(t, build, failover.Procedure.Undo)
+			if name == "switchover" {
+				require.ErrorIs(t, err, failover.ErrPrecondition)
+				require.False(t, b.sim.AgentRuns(symitartest.Home))
+			}
+		})
+	}
+}
+
+// TestAnotherAgentOnTheHostIsNotOurs has a second agent at work on both hosts, of the same installation and another
+// socket, as the vendor describes it: its processes have the same names and paths.
+func TestAnotherAgentOnTheHostIsNotOurs(t *testing.T) {
+	b := newBench(t, "")
+	for _, host := range []string{symitartest.Home, symitartest.Partner} {
+		put(t, b.sim, host, "etc/processes", "1 0 root /etc/init\n27301780 1 root /usr/local/lsam/bin/sma_lsam\n"+
+			"27301781 1 root /usr/local/lsam/bin/sma_disp\n27301782 1 root /usr/local/lsam/bin/sma_log\n")
+	}
+	_, err := b.run(t, symitar.Switchover)
+	require.NoError(t, err)
+	b.swapped(t)
+}
+
 // TestAnAgentThatStartsInPartIsNotBack: one of its processes does not make it run.
 func TestAnAgentThatStartsInPartIsNotBack(t *testing.T) {
 	b := newBench(t, "batch-busy")
 	b.cfg.Agent.Timeout = 3 * time.Second
 	_, err := b.run(t, symitar.Switchover)
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	put(t, b.sim, symitartest.Home, "bin/lsam3100", "#!/bin/sh\nexit 0\n")
+	put(t, b.sim, symitartest.Home, "bin/lsam3100", "#!/bin/sh\necho root 17301780 1 0 08:15:31 - 0:03 sma_lsam\n")
 	put(t, b.sim, symitartest.Home, "etc/processes", "1 0 root /etc/init\n17301780 1 root /usr/local/lsam/bin/sma_lsam\n")
 	_, err = b.do(t, symitar.Switchover, failover.Procedure.Undo)
 	require.ErrorIs(t, err, failover.ErrInDoubt)
 	require.ErrorContains(t, err, "agent runs in part, without sma_disp")
 }
 
+// TestWaitAtTheGate lets the world move while a person thinks.
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")
 	_, err := b.run(t, symitar.Switchover, func(o *failover.RunOptions) {

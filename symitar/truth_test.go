@@ -88,6 +88,11 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 		"an agent under other names, which would count as stopped": {check: "preflight/agent", tune: func(c *symitar.Config) {
 			c.Agent.Must = []string{"lsamd"}
 		}, says: "symaix1: agent stopped, or Config.Agent.Must does not name its processes"},
+		"a control script that lists no processes": {check: "preflight/agent", home: map[string]string{
+			"bin/lsam3100": script}, says: "symaix1: agent runs, by the names of its processes", holds: true},
+		"another agent alone": {check: "preflight/agent", home: map[string]string{"etc/agent": "stopped\n",
+			"etc/processes": "1 0 root /etc/init\n27301780 1 root /usr/local/lsam/bin/sma_lsam\n"},
+			says: "symaix1: agent stopped; processes of the same names are here, which its status does not list"},
 		"a stopped agent on the secondary": {check: "preflight/agent", says: "symaix2: agent stopped", holds: true},
 		"an agent that does not tell its version": {check: "preflight/agent-files", both: map[string]string{
 			"bin/lsam3100": script + "echo usage: start stop status >&2\nexit 1\n"}, says: "version"},
@@ -96,6 +101,8 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			both: map[string]string{
 				"config/3100/lsam.conf": "allowed_sam_ip_address_1 = 10.20.30.5\nallowed_sam_ip_address_2\t= 10.20.30.6\r\n"},
 			says: "accepts 10.20.30.5, 10.20.30.6", holds: true},
+		"another agent on one host, for the same server": {check: "preflight/agent-files", home: map[string]string{
+			"config/3200/lsam.conf": "allowed_sam_ip_address_1=10.20.30.5\n"}, says: "accepts 10.20.30.5", holds: true},
 		"an idle row with a job's number": {check: "quiet/batch", home: map[string]string{
 			"etc/queue": "Queue Device   Status   Seq    Job Name             User\n" +
 				"----- -------- -------- ------ -------------------- --------\n0     BATCH0   Ready    001234\n"}, says: "001234"},
@@ -278,7 +285,7 @@ func TestAnEmptyAnswerPassesNoCheck(t *testing.T) {
 	t.Cleanup(func() { _ = pair.Close() })
 	for check, script := range map[string]string{"shell": "shell.sh", "identity": "identity.sh", "roles": "roles.sh",
 		"failoverd": "respawn.sh", "foreign-macro": "programs.sh", "macro": "macro.sh", "launcher": "statedir.sh",
-		"licences": "licence.sh", "root-info": "rootinfo.sh", "rsj": "files.sh", "agent": "agent.sh", "agent-files": "files.sh",
+		"licences": "licence.sh", "root-info": "rootinfo.sh", "rsj": "files.sh", "agent": "programs.sh", "agent-files": "files.sh",
 		"stale-locks": "symlocks.sh", "sym-dates": "symdates.sh"} {
 		sim.Break(script, symitartest.BreakIgnores)
 		obs, err := pair.Look(t.Context(), "preflight/"+check)

@@ -77,3 +77,18 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 	_, _, err = build(t.Context(), path, "switchover")
 	require.ErrorIs(t, err, failover.ErrInvalid)
 }
+
+// TestTheRecordMayHoldAnAddress: a site's machine record holds names or IP addresses, whichever it is.
+func TestTheRecordMayHoldAnAddress(t *testing.T) {
+	for _, where := range []addresses{{"10.20.30.41", "10.20.30.42"}, {"symaix1.example", "symaix2.example"}} {
+		path := filled(t, func(s string) string {
+			return s + "opcon: {url: 'https://opcon.example', token: {env: TOKEN}, machine: SYMAIX1, reason: CHG-1, addresses: {home: " +
+				where.Home + ", partner: " + where.Partner + "}}\n"
+		})
+		for _, name := range []string{"switchover", "failback"} {
+			_, closer, err := build(t.Context(), path, name)
+			require.NoError(t, err)
+			require.NoError(t, closer.Close())
+		}
+	}
+}

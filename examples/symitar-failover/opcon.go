@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func (o opconSite) config() (*symitar.OpCon, error) {
 		DrainTimeout: time.Duration(o.Drain), UpTimeout: time.Duration(o.AgentUp)}
 	if o.Addresses != nil {
 		c.Repoint = opcon.RepointEditRecord
-		c.Home, c.Partner = opcon.Address{FQDN: o.Addresses.Home}, opcon.Address{FQDN: o.Addresses.Partner}
+		c.Home, c.Partner = address(o.Addresses.Home), address(o.Addresses.Partner)
 	}
 	if o.Decisions != "" {
 		c.Decide = func(_ context.Context, jobs []opcon.Interrupted) ([]opcon.Decision, error) {
@@ -66,6 +67,14 @@ func (o opconSite) config() (*symitar.OpCon, error) {
 		}
 	}
 	return c, nil
+}
+
+// address is a host by its name or by its IP address, each a field of its own in OpCon.
+func address(text string) opcon.Address {
+	if net.ParseIP(text) != nil {
+		return opcon.Address{IP: text}
+	}
+	return opcon.Address{FQDN: text}
 }
 
 // decision is one line of the decisions file.

@@ -69,7 +69,7 @@ func Furnish(tb testing.TB, dir, login string) {
 	write(tb, dir, "bin/ps", `#!/bin/sh
 PATH=/usr/bin:/bin ps "$@" || exit $?
 [ "$2" != pid ] && [ "$(cat `+Below+
-		`/etc/agent)" = running ] && printf '%s\n' '30001 1 30001 root 10:00 sma_lsam' '30002 1 30001 root 10:00 sma_disp' '30003 1 30001 root 10:00 sma_log'
+		`/etc/agent)" = running ] && printf '%s\n' '17301780 1 17301780 root 10:00 sma_lsam' '17301781 1 17301780 root 10:00 sma_disp' '17301782 1 17301780 root 10:00 sma_log'
 exit 0
 `, 0o755)
 	for _, name := range []string{".bashrc", ".cshrc", ".tcshrc", ".zshenv", ".kshrc", ".mkshrc", ".yashrc", ".profile",

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -375,8 +376,8 @@ func (p *Pair) ConfigBelow(root string) symitar.Config {
 		Replication: symitar.Replication{Command: "replag", On: symitar.OnOldPrimary, Lag: `lag=([0-9.]+)`, Unit: time.Second,
 			MaxLag: 5 * time.Second},
 		Licence: symitar.Licence{Path: root + "/ops/bin/licences", Patterns: []string{"RSJ " + Home, "RSJ " + Partner}},
-		Agent:   symitar.Agent{Control: root + "/bin/lsam3100", Timeout: p.patience()},
-		Limits:  symitar.Limits{Quiet: p.patience(), Look: p.look()},
+		Agent:   symitar.Agent{Control: root + "/bin/lsam3100", Timeout: p.patience("agent-stuck")},
+		Limits:  symitar.Limits{Quiet: p.patience("batch-busy", "rsj-never-ends"), Look: p.look()},
 		Verify: []symitar.Verification{
 			{Name: "alias-on-new-primary", Title: "The service address is on the new primary", On: symitar.OnNewPrimary,
 				Command: aliasCommand, Want: "alias-here", Within: time.Minute},
@@ -428,10 +429,9 @@ func (p *Pair) look() time.Duration {
 	return 20 * time.Second
 }
 
-// patience is short where the fault makes waiting vain.
-func (p *Pair) patience() time.Duration {
-	switch p.Armed() {
-	case "agent-stuck", "batch-busy", "rsj-never-ends":
+// patience is short where one of the faults makes waiting vain.
+func (p *Pair) patience(faults ...string) time.Duration {
+	if slices.Contains(faults, p.Armed()) {
 		return time.Second
 	}
 	return time.Minute
