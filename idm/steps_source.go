@@ -135,23 +135,31 @@ func (m *mover) stopOn(ctx context.Context, s *Server, driver string) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	if state == StateStopped {
-		return nil
-	}
-	if state != StateStopping {
-		if err := unless(ErrWrongState, s.Stop(ctx, driver)); err != nil {
-			return err
-		}
-	}
+	var refused error
+	accepted := false
 	for {
-		state, err := s.State(ctx, driver)
-		if err == nil && state == StateStopped {
+		switch {
+		case err != nil, state == StateStopping:
+		case state == StateStopped:
 			return nil
+		case !accepted:
+			// Invalid request may pass: one that starts may not be stoppable yet, and must not be left running.
+			if refused = s.Stop(ctx, driver); refused != nil && !errors.Is(refused, ErrWrongState) {
+				return refused
+			}
+			accepted = refused == nil
 		}
 		if waitErr := pause(ctx, m.Poll); waitErr != nil {
+			if refused != nil {
+				return refused
+			}
 			return inDoubt("stop driver", driver,
 				"look at the driver's trace on "+s.DN()+"; a shim that ignores the request is cut off after a minute",
-				fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+		}
+		var now State
+		if now, err = s.State(ctx, driver); err == nil {
+			state = now
 		}
 	}
 }

@@ -20,75 +20,84 @@ func (m *mover) start() failover.Step {
 		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped})
 }
 
-// startOn starts a driver and follows it until it has stayed up, or has failed, for which the reason is fetched as far
-// as the directory shows it.
+// startOn starts a driver and follows it until it has stayed up: seen running, and still running when Settle has passed.
+// The engine answers before a start begins (documented), and what it took may come late. Only a driver that was seen on
+// its way up and has stopped, or whose start was refused each time, is known not to run.
 func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
+	const op = "start driver"
 	ctx, cancel := context.WithTimeout(ctx, m.StartTimeout+m.Settle)
 	defer cancel()
-	state, err := s.State(ctx, driver)
-	if err != nil {
+	st, err := s.Status(ctx, driver)
+	switch {
+	case err != nil:
 		return notApplied(err)
+	case st.State == StateStopping, st.State == StateGettingSchema:
+		return unmet(op, driver, "run again when it has stopped", "it is "+st.State.String()+" on "+s.DN())
+	case st.out():
+		return unmet(op, driver, "set it to Manual first", "it is disabled on "+s.DN())
 	}
-	if state == StateStopped {
-		option, err := s.StartOption(ctx, driver)
-		if err != nil {
-			return notApplied(err)
-		}
-		if option == StartDisabled {
-			return unmet("start driver", driver, "set it to Manual first", "it is disabled on "+s.DN())
-		}
-		// What a driver that is starting already answers is not published: invalid request means "look again".
-		if err := unless(ErrWrongState, s.Start(ctx, driver)); err != nil {
-			return err
-		}
-	}
-	return m.judge(ctx, s, driver)
-}
-
-// judge watches a driver that was asked to start. Up means: seen running, and still running when Settle has passed.
-func (m *mover) judge(ctx context.Context, s *Server, driver string) error {
-	began := time.Now()
-	var up time.Time
-	begun := false
-	for {
-		state, err := s.State(ctx, driver)
+	trace := "the driver's trace on " + s.DN() + " (policy, GCV, password, missing shim, Remote Loader not reachable, activation)"
+	var refused error
+	var up time.Time // since when it runs
+	accepted, begun, ran := false, false, false
+	state := st.State
+	for began := time.Now(); ; {
+		waited := time.Since(began) >= m.Settle
 		switch {
+		case err != nil && unanswered(err):
+		case err != nil && !accepted:
+			return notApplied(err)
 		case err != nil:
-			if ctx.Err() == nil && !unanswered(err) {
-				return inDoubt("start driver", driver, "observe the driver on "+s.DN(), err)
-			}
+			return inDoubt(op, driver, "observe the driver on "+s.DN(), err)
 		case state == StateRunning:
 			if up.IsZero() {
-				up = time.Now()
+				ran, up = true, time.Now()
 			}
 			if time.Since(up) >= m.Settle {
 				return nil
 			}
-		case state == StateStopped && (begun || !up.IsZero() || time.Since(began) >= m.Settle):
-			return m.startFailed(ctx, s, driver, !up.IsZero())
 		case state != StateStopped:
 			begun, up = true, time.Time{}
+		case begun || ran:
+			what := "the start failed"
+			if ran {
+				what = "it came up and stopped again"
+			}
+			return notDone(op, driver, "read "+trace+", repair it, and run again",
+				fmt.Errorf("%w: %s; %s", failover.ErrNotObserved, what, s.lastWords(ctx, driver)))
+		case accepted && waited:
+			return inDoubt(op, driver, "look whether it comes up, and at "+trace+"; where the start failed, repair it and run again",
+				fmt.Errorf("%w: the start was accepted and not seen to begin; %s", failover.ErrNotObserved, s.lastWords(ctx, driver)))
+		case refused != nil && waited:
+			return refused
+		case !accepted:
+			// What a driver that is starting already answers is not published: invalid request means "look again".
+			if refused = s.Start(ctx, driver); refused != nil && !errors.Is(refused, ErrWrongState) {
+				return refused
+			}
+			accepted = refused == nil
 		}
-		if waitErr := pause(ctx, m.Poll); waitErr != nil {
-			return inDoubt("start driver", driver, "look at the driver's trace on "+s.DN(),
-				fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+		// The first looks follow each other closely: a start may fail at once.
+		if waitErr := pause(ctx, min(m.Poll, 20*time.Millisecond+time.Since(began)/4)); waitErr != nil {
+			if refused != nil {
+				return refused
+			}
+			return inDoubt(op, driver, "look at "+trace,
+				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+		}
+		var now State
+		if now, err = s.State(ctx, driver); err == nil {
+			state = now
 		}
 	}
 }
 
-func (m *mover) startFailed(ctx context.Context, s *Server, driver string, wasUp bool) error {
-	what := "the start failed"
-	if wasUp {
-		what = "it came up and stopped again"
+// lastWords is what the directory shows of a driver's status log, in a sentence.
+func (s *Server) lastWords(ctx context.Context, driver string) string {
+	if words := s.StatusLog(ctx, driver); words != "" {
+		return "the newest words of its status log: " + words
 	}
-	if reason := s.StatusLog(ctx, driver); reason != "" {
-		what += ": " + reason
-	} else {
-		what += "; no reason could be read from the directory"
-	}
-	return notDone("start driver", driver, "read the driver's trace on "+s.DN()+" (policy, GCV, password, missing shim, "+
-		"Remote Loader not reachable, activation), repair it, and run again",
-		fmt.Errorf("%w: %s", failover.ErrNotObserved, what))
+	return "no reason could be read from the directory"
 }
 
 // statusLogText is how much of a status log is worth showing.

@@ -1,0 +1,84 @@
+package idm_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
+	"github.com/01b61c5c/failover/idm"
+	"github.com/01b61c5c/failover/idm/idmtest"
+)
+
+// The engine answers a start before it begins (documented: asynchronous). What it took and nobody has seen begin may
+// come late: it is not called a start that failed, and a later run finds it.
+func TestAStartThatWasTakenAndIsNotSeenIsInDoubt(t *testing.T) {
+	var later atomic.Int64
+	cfg := smallPair()
+	cfg.Drivers, cfg.Now = 1, func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	m := newMove(t, cfg)
+	m.tree.Server("srv2").Behave(m.drivers[0], idmtest.Behaviour{BeginAfter: time.Hour})
+	j, p := failovertest.Journal(t), m.switchover("srv1", "srv2")
+	r, err := p.Run(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrNotObserved)
+	require.ErrorContains(t, err, "accepted")
+	step, _ := r.Step("start/start")
+	require.Equal(t, failover.StatusInDoubt, step.Status)
+	require.Equal(t, failover.ResultInDoubt, r.Result)
+	_, err = p.Undo(t.Context(), options(j))
+	require.ErrorIs(t, err, failover.ErrInDoubt, "it may still come up")
+
+	later.Store(int64(2 * time.Hour))
+	require.NoError(t, m.tree.WaitState(t.Context(), "srv2", m.drivers[0], idmtest.StateRunning))
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	m.stand("srv2", "srv1", idmtest.StartAuto)
+}
+
+// A start that the engine refuses every time did not take place, and the engine's word is shown.
+func TestAStartThatIsRefusedIsNotInDoubt(t *testing.T) {
+	m := newMove(t, smallPair())
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", Extended: 15, NDS: -641, Times: -1})
+	r, err := m.run(m.switchover("srv1", "srv2"), "x")
+	require.ErrorIs(t, err, idm.ErrWrongState)
+	step, _ := r.Step("start/start")
+	require.Equal(t, failover.StatusFailed, step.Status)
+}
+
+// Invalid request is documented as possibly passing, for a stop and for a start alike: it is asked again, so that a
+// driver that comes up meanwhile is not left running.
+func TestAnInvalidRequestIsAskedAgain(t *testing.T) {
+	m := newMove(t, smallPair())
+	for server, operation := range map[string]int{"srv1": 17, "srv2": 15} {
+		m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: server, Extended: operation, NDS: -641})
+	}
+	route := m.route(open(t, m.tree, "srv2"))
+	route.StopTimeout, route.Settle = 10*time.Second, time.Second
+	p, err := idm.Switchover(idm.SwitchoverOptions{Route: route, Source: open(t, m.tree, "srv1")})
+	require.NoError(t, err)
+	m.mustRun(p, "x")
+	m.stand("srv2", "srv1", idmtest.StartAuto)
+}
+
+// A driver that is on its way down, or reads the schema of its application, was not asked to start: its start did not
+// fail, and there is nothing to repair.
+func TestADriverThatIsOnItsWayDownIsNotCalledAFailedStart(t *testing.T) {
+	m := newMove(t, smallPair())
+	two := open(t, m.tree, "srv2")
+	p := changed(m.switchover("srv1", "srv2"), "start/start", func(s *failover.Step) {
+		apply := s.Apply
+		s.Apply = func(ctx context.Context) error {
+			require.NoError(t, two.ReadApplicationSchema(ctx, m.drivers[0]))
+			return apply(ctx)
+		}
+	})
+	_, err := m.run(p, "x")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "getting schema")
+	m.mustRun(m.switchover("srv1", "srv2"), "x")
+	m.stand("srv2", "srv1", idmtest.StartAuto)
+}
