@@ -2,6 +2,7 @@ package idm_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -67,8 +68,14 @@ func TestAnInvalidRequestIsAskedAgain(t *testing.T) {
 // A driver that is on its way down, or reads the schema of its application, was not asked to start: its start did not
 // fail, and there is nothing to repair.
 func TestADriverThatIsOnItsWayDownIsNotCalledAFailedStart(t *testing.T) {
-	m := newMove(t, smallPair())
+	var later atomic.Int64
+	cfg := smallPair()
+	cfg.StartTime, cfg.Now = time.Hour, func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	m := newMove(t, cfg)
 	two := open(t, m.tree, "srv2")
+	for _, d := range m.drivers {
+		m.tree.Server("srv2").Behave(d, idmtest.Behaviour{StartTime: time.Millisecond})
+	}
 	p := changed(m.switchover("srv1", "srv2"), "start/start", func(s *failover.Step) {
 		apply := s.Apply
 		s.Apply = func(ctx context.Context) error {
@@ -79,6 +86,23 @@ func TestADriverThatIsOnItsWayDownIsNotCalledAFailedStart(t *testing.T) {
 	_, err := m.run(p, "x")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "getting schema")
+	later.Store(int64(2 * time.Hour))
 	m.mustRun(m.switchover("srv1", "srv2"), "x")
 	m.stand("srv2", "srv1", idmtest.StartAuto)
+}
+
+// A start that failed between two looks is known by what the engine has written about it since, and by nothing older.
+func TestAStartThatFailedUnseenIsKnownByTheStatusLog(t *testing.T) {
+	m := newMove(t, smallPair())
+	m.drivers = m.drivers[:1]
+	two := m.tree.Server("srv2")
+	for _, reason := range []string{"-9005 old words", "-9006 no connection to remote loader"} {
+		two.Behave(m.drivers[0], idmtest.Behaviour{FailStarts: -1, Reason: reason, StartTime: time.Nanosecond})
+		r, err := m.run(m.switchover("srv1", "srv2"), "x")
+		require.ErrorContains(t, err, "has stopped: ")
+		require.ErrorContains(t, err, reason)
+		require.Equal(t, 1, strings.Count(err.Error(), "#error#"), "only what was written since: %v", err)
+		step, _ := r.Step("start/start")
+		require.Equal(t, failover.StatusFailed, step.Status)
+	}
 }

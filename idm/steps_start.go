@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +22,8 @@ func (m *mover) start() failover.Step {
 }
 
 // startOn starts a driver and follows it until it has stayed up: seen running, and still running when Settle has passed.
-// The engine answers before a start begins (documented), and what it took may come late. Only a driver that was seen on
-// its way up and has stopped, or whose start was refused each time, is known not to run.
+// The engine answers before a start begins (documented), and what it took may come late. It is known not to run only
+// where the start was refused each time, or was seen to begin and to end.
 func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	const op = "start driver"
 	ctx, cancel := context.WithTimeout(ctx, m.StartTimeout+m.Settle)
@@ -37,37 +38,41 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 		return unmet(op, driver, "set it to Manual first", "it is disabled on "+s.DN())
 	}
 	trace := "the driver's trace on " + s.DN() + " (policy, GCV, password, missing shim, Remote Loader not reachable, activation)"
+	logged, errLogged := s.statusLog(ctx, driver)
 	var refused error
 	var up time.Time // since when it runs
-	accepted, begun, ran := false, false, false
-	state := st.State
-	for began := time.Now(); ; {
-		waited := time.Since(began) >= m.Settle
+	accepted, begun, state := false, false, st.State
+	for asked := time.Now(); ; {
+		waited := time.Since(asked) >= m.Settle
 		switch {
 		case err != nil && unanswered(err):
 		case err != nil && !accepted:
 			return notApplied(err)
 		case err != nil:
 			return inDoubt(op, driver, "observe the driver on "+s.DN(), err)
+		case state == StateRunning && up.IsZero():
+			begun, up = true, time.Now()
+		case state == StateRunning && time.Since(up) >= m.Settle:
+			return nil
 		case state == StateRunning:
-			if up.IsZero() {
-				ran, up = true, time.Now()
-			}
-			if time.Since(up) >= m.Settle {
-				return nil
-			}
 		case state != StateStopped:
 			begun, up = true, time.Time{}
-		case begun || ran:
-			what := "the start failed"
-			if ran {
-				what = "it came up and stopped again"
+		case begun, accepted && waited:
+			words := "" // of the engine, since the start
+			if now, logErr := s.statusLog(ctx, driver); logErr == nil && errLogged == nil {
+				words = newestWords(slices.DeleteFunc(now, func(w string) bool { return slices.Contains(logged, w) }))
+			}
+			if !begun && words != "" { // it began between two looks, unless it is only beginning now
+				now, lookErr := s.State(ctx, driver)
+				begun = lookErr == nil && now == StateStopped
+			}
+			if !begun {
+				return inDoubt(op, driver, "look whether it comes up, and at "+trace+"; if it failed, repair it and run again",
+					fmt.Errorf("%w: the start was accepted and not seen to begin", failover.ErrNotObserved))
 			}
 			return notDone(op, driver, "read "+trace+", repair it, and run again",
-				fmt.Errorf("%w: %s; %s", failover.ErrNotObserved, what, s.lastWords(ctx, driver)))
-		case accepted && waited:
-			return inDoubt(op, driver, "look whether it comes up, and at "+trace+"; where the start failed, repair it and run again",
-				fmt.Errorf("%w: the start was accepted and not seen to begin; %s", failover.ErrNotObserved, s.lastWords(ctx, driver)))
+				fmt.Errorf("%w: it was started and has stopped: %s", failover.ErrNotObserved,
+					cmp.Or(words, "no reason could be read from the directory")))
 		case refused != nil && waited:
 			return refused
 		case !accepted:
@@ -78,7 +83,7 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 			accepted = refused == nil
 		}
 		// The first looks follow each other closely: a start may fail at once.
-		if waitErr := pause(ctx, min(m.Poll, 20*time.Millisecond+time.Since(began)/4)); waitErr != nil {
+		if waitErr := pause(ctx, min(m.Poll, 20*time.Millisecond+time.Since(asked)/4)); waitErr != nil {
 			if refused != nil {
 				return refused
 			}
@@ -92,57 +97,59 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	}
 }
 
-// lastWords is what the directory shows of a driver's status log, in a sentence.
-func (s *Server) lastWords(ctx context.Context, driver string) string {
-	if words := s.StatusLog(ctx, driver); words != "" {
-		return "the newest words of its status log: " + words
-	}
-	return "no reason could be read from the directory"
-}
-
-// statusLogText is how much of a status log is worth showing.
-const statusLogText = 500
-
 // StatusLog returns the newest words of DirXML-StatusLog of a driver's channels on this server, "" when there are none
 // or they cannot be read. The layout of the values is not published; they are passed on as text.
 func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
-	var last []string
+	words, _ := s.statusLog(ctx, driverDN) //nolint:errcheck // said above
+	return newestWords(words)
+}
+
+func newestWords(words []string) string {
+	const limit = 500 // what is worth showing
+	text := strings.Join(words, " / ")
+	if len(text) > limit {
+		text = "…" + strings.ToValidUTF8(text[len(text)-limit:], "")
+	}
+	return text
+}
+
+func (s *Server) statusLog(ctx context.Context, driverDN string) (words []string, err error) {
 	for e, err := range s.Entries(ctx, Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)",
 		Attributes: []string{"DirXML-StatusLog"}}) {
 		if err != nil {
-			return ""
+			return nil, err
 		}
-		if values := e.Texts("DirXML-StatusLog"); len(values) > 0 {
-			last = append(last, strings.Join(strings.Fields(values[len(values)-1]), " "))
+		for _, text := range e.Texts("DirXML-StatusLog") {
+			words = append(words, strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " "))
 		}
 	}
-	text := strings.ToValidUTF8(strings.Join(last, " / "), "?")
-	if len(text) > statusLogText {
-		text = strings.ToValidUTF8(text[:statusLogText], "") + "…"
-	}
-	return text
+	return words, nil
 }
 
 // closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was
 // stopped has to go back further.
 func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
-	return failover.Step{ID: "close-gap", Writes: m.ofDrivers("idm/resynced"),
+	return failover.Step{ID: "close-gap", Writes: []string{factResynced.Name},
 		Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change,
 		Poll: m.Poll, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "synchronized since the noted time",
-				func(ctx context.Context, driver string) (failover.Item, error) {
-					at, ok, err := m.factResynced(driver).Load(ctx)
+			asked, err := factResynced.Load(ctx)
+			n, _, errNoted := factNoted.Load(ctx)
+			if err = errors.Join(err, errNoted); err != nil {
+				return failover.Observation{}, err
+			}
+			obs, err := m.look(ctx, "asked to synchronize since the noted time",
+				func(_ context.Context, driver string) (failover.Item, error) {
+					at, ok := asked[driver]
 					if !ok {
-						return failover.Item{Found: "not synchronized"}, err
+						return failover.Item{Found: "not asked to synchronize"}, nil
 					}
-					n, _, noteErr := factNoted.Load(ctx)
-					found := "synchronized since " + at.UTC().Format(time.RFC3339)
+					found := "asked to synchronize since " + at.UTC().Format(time.RFC3339)
 					if why := n.Unread[driver]; why != "" {
 						found += "; how far it was behind when it was stopped is not known: " + why
 					}
-					return failover.Item{Done: true, Found: found}, errors.Join(err, noteErr)
+					return failover.Item{Done: true, Found: found}, nil
 				})
 			var earliest time.Time
 			for _, driver := range m.Drivers {
@@ -164,23 +171,31 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 			return obs, nil
 		},
 		Apply: m.forEach(func(ctx context.Context, driver string) error {
-			if _, already, err := m.factResynced(driver).Load(ctx); already || err != nil {
-				return notApplied(err)
-			}
-			at, ok, err := since(ctx, driver)
-			if err != nil {
-				return notApplied(err)
-			}
-			if !ok {
-				return unmet("close gap", driver, "run the procedure from its beginning, so that the time is noted",
-					"no time was noted")
-			}
-			if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
-				return err
-			}
-			return m.factResynced(driver).Save(ctx, at)
+			return m.catchUp(ctx, m.Target, driver, since, factResynced)
 		}),
 		Undo: failover.NothingToUndo}
+}
+
+// catchUp asks a driver once to synchronize what happened since a time, and keeps that it was asked. How far the engine
+// has come with it cannot be observed.
+func (m *mover) catchUp(ctx context.Context, s *Server, driver string,
+	since func(ctx context.Context, driver string) (time.Time, bool, error), asked failover.FactMap[time.Time]) error {
+	before, err := asked.Load(ctx)
+	if _, already := before[driver]; already || err != nil {
+		return notApplied(err)
+	}
+	at, ok, err := since(ctx, driver)
+	if err != nil {
+		return notApplied(err)
+	}
+	if !ok {
+		return unmet("close gap", driver, "run the procedure from its beginning, so that the time is noted",
+			"no time was noted")
+	}
+	if err := s.ResyncSince(ctx, driver, at); err != nil {
+		return err
+	}
+	return asked.Put(ctx, driver, at)
 }
 
 // verify is the last look: running here, and not there. A driver on Manual does not come back by itself when the server

@@ -246,7 +246,7 @@ func (m *mover) targetQuiet() failover.Step {
 }
 
 func (m *mover) enable() failover.Step {
-	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name},
+	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name}, Shares: []string{factQueues.Name},
 		Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(),
 		Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
@@ -278,13 +278,15 @@ func (m *mover) enable() failover.Step {
 				if before[driver] != StartDisabled {
 					return nil // it was enabled here before the run
 				}
-				_, err := m.disable(ctx, m.Target, driver)
-				return err
+				return m.disable(ctx, m.Target, driver)
 			})
 		}),
 		Undone: undone(factBefore, func(ctx context.Context, before map[string]StartOption) (failover.Observation, error) {
-			return m.lookOptions(ctx, m.Target,
+			obs, err := m.lookOptions(ctx, m.Target,
 				func(driver string) (StartOption, bool) { return StartDisabled, before[driver] == StartDisabled })
+			queues, errQueues := m.queues(ctx, m.Target.DN())
+			obs.Found = strings.TrimSuffix(obs.Found+"; "+queues, "; ")
+			return obs, errors.Join(err, errQueues)
 		})}
 }
 
