@@ -132,7 +132,7 @@ func (g *guard) comesBack() failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			s, err := g.old(ctx)
 			if unanswered(err) {
-				return failover.Observation{Found: "the old server does not answer"}, nil
+				return failover.Observation{Found: "the old server does not answer", Note: err.Error()}, nil
 			}
 			if err != nil {
 				return failover.Observation{}, err
@@ -171,7 +171,7 @@ func (g *guard) disable() failover.Step {
 func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 	seen, err := g.look(ctx)
 	if unanswered(err) {
-		seen.Items, seen.Found, err = make([]failover.Item, len(g.Drivers)), "the old server does not answer", nil
+		seen.Items, seen.Found, err = make([]failover.Item, len(g.Drivers)), err.Error(), nil
 	}
 	if err != nil {
 		return seen, err
@@ -253,7 +253,9 @@ type GuardSighting struct {
 	// Waited says per driver that was to be disabled what waited in its queue, which goes with that, and where it was
 	// saved.
 	Waited map[string]string
-	Err    error // why the round could not be finished; the next one tries again
+	// Err is why the round could not be finished; the next one tries again. It is nil where no server is there; one that
+	// cannot be asked, or is there and says nothing, may run everything.
+	Err error
 }
 
 // WatchOldServer looks every interval at the old server and disables there what comes up, until ctx ends. It reports
@@ -291,10 +293,10 @@ func (g *guard) round(ctx context.Context) GuardSighting {
 	ctx, cancel := context.WithTimeout(ctx, g.m.allDrivers(g.m.StopTimeout))
 	defer cancel()
 	obs, err := g.look(ctx)
-	if unanswered(err) {
+	if away(ctx, err) && asked(err) {
 		return seen
 	}
-	seen.Answers, seen.Found, seen.Err = true, obs, err
+	seen.Answers, seen.Found, seen.Err = !unanswered(err), obs, err
 	if err != nil || obs.Done {
 		return seen
 	}
@@ -305,6 +307,11 @@ func (g *guard) round(ctx context.Context) GuardSighting {
 		defer mu.Unlock()
 		seen.Waited[driver] = queue
 	}
-	seen.Err = g.silence(ctx)
+	if seen.Err = g.silence(ctx); seen.Err == nil {
+		if after, err := g.look(ctx); err != nil || !after.Done {
+			seen.Err = inDoubt("guard", g.OldDN, "look at it; the next round tries again",
+				cmp.Or(err, fmt.Errorf("%w: %s", failover.ErrNotObserved, after.Found)))
+		}
+	}
 	return seen
 }

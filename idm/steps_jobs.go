@@ -35,9 +35,12 @@ func (m *mover) jobs() failover.Step {
 			var rows []failover.Item
 			for _, job := range m.changed(before) {
 				list, exists := lists[job]
+				if !exists {
+					continue // somebody has deleted it
+				}
 				back := containsDN(list, m.sourceDN) &&
 					containsDN(list, m.Target.DN()) == containsDN(before[job], m.Target.DN())
-				rows = append(rows, jobRow(job, list, !exists || back, told))
+				rows = append(rows, jobRow(job, list, back, told))
 			}
 			return summary(rows, "jobs run on the source again, and on the target as before"), nil
 		})}
@@ -137,7 +140,7 @@ func (m *mover) eachJob(ctx context.Context, before map[string][]string, told fa
 		out, in := swap(job)
 		wrote, err := m.swapServers(ctx, job, out, in)
 		if _, already := asked[job]; err != nil || !wrote && already {
-			return err
+			return unless(ErrNoEntry, err) // somebody has deleted it
 		}
 		list, err := m.Target.ServerList(ctx, job)
 		if err != nil {

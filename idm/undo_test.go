@@ -345,3 +345,22 @@ func TestAnUndoOfTheJobsTellsTheEngine(t *testing.T) {
 		}
 	})
 }
+
+// A job that somebody has deleted since keeps nobody from going on or back.
+func TestADeletedJobKeepsNobody(t *testing.T) {
+	m := newMove(t, smallPair())
+	job := "cn=Check," + m.drivers[0]
+	p := m.switchover("srv1", "srv2")
+	j := failovertest.Journal(t)
+	bad := m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", Op: idmtest.OperationModify,
+		NDS: -672, Times: -1, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }})
+	_, err := p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	require.NoError(t, open(t, m.tree, "srv2").Delete(t.Context(), job))
+	bad.Remove()
+	_, err = p.Run(t.Context(), notGood(j))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	r, err := p.Undo(t.Context(), options(j))
+	require.NoError(t, err, "%s", r)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
+}
