@@ -106,3 +106,28 @@ func TestAStartThatFailedUnseenIsKnownByTheStatusLog(t *testing.T) {
 		require.Equal(t, failover.StatusFailed, step.Status)
 	}
 }
+
+// The engine of the source is told of a job when the change has come there: told before, it would read the old list and
+// go on running it.
+func TestTheSourceIsToldOfAJobWhenTheChangeHasCome(t *testing.T) {
+	m := newMove(t, smallPair())
+	one, job := m.tree.Server("srv1"), "cn=Check,"+m.drivers[0]
+	catchUp := one.Lag(job, "DirXML-ServerList")
+	looked := make(chan struct{})
+	m.tree.Inject(idmtest.Injection{Server: "srv1", Op: idmtest.OperationSearch, DN: job, Do: func() { close(looked) }})
+	go func() {
+		<-looked
+		catchUp()
+	}()
+	m.mustRun(m.switchover("srv1", "srv2"), "x")
+	require.False(t, one.RunsJob(job))
+	require.True(t, m.tree.Server("srv2").RunsJob(job))
+
+	// One that does not come is said.
+	p := changed(m.switchover("srv2", "srv1"), "moved/jobs", func(s *failover.Step) { s.Timeout, s.Attempts = time.Second, 1 })
+	m.tree.Server("srv2").Lag(job, "DirXML-ServerList")
+	r, err := m.run(p, "back")
+	require.ErrorContains(t, err, "has not come there")
+	step, _ := r.Step("moved/jobs")
+	require.NotEqual(t, failover.StatusApplied, step.Status)
+}

@@ -166,12 +166,13 @@ func (m *mover) tellSource(ctx context.Context, job string, list []string) (note
 	}
 	for {
 		have, err := m.source.ServerList(ctx, job)
-		if err == nil && len(lacking(have, list))+len(lacking(list, have)) == 0 {
+		switch {
+		case err != nil:
+		case len(lacking(have, list))+len(lacking(list, have)) == 0:
 			note, err = tellEngine(ctx, m.source, job)
-		} else if err == nil {
-			if pause(ctx, m.Poll) == nil {
-				continue
-			}
+		case pause(ctx, m.Poll) == nil:
+			continue
+		default:
 			err = notDone("tell the engine of", m.sourceDN, "see that the replicas synchronize, and run again",
 				fmt.Errorf("%w: the change of %s has not come there", failover.ErrNotObserved, job))
 		}

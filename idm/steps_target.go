@@ -326,13 +326,10 @@ func (m *mover) confirmGood() failover.Step {
 func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, error) {
 	n, known, err := factNoted.Load(ctx)
 	manual := n.Options[driver].settable() == StartManual
-	if err == nil && !known && m.export != "" {
-		src, closer, err := OpenExport(m.export)
-		if err != nil {
-			return StartAuto, err
-		}
-		defer closer.Close() //nolint:errcheck // only read
-		manual = slices.ContainsFunc(src.Manifest.Drivers, func(d ManifestDriver) bool {
+	if err == nil && !known {
+		var kept Manifest
+		kept, err = m.exportManifest()
+		manual = slices.ContainsFunc(kept.Drivers, func(d ManifestDriver) bool {
 			return SameDN(d.DN, driver) &&
 				(d.StartOption == StartManual.String() || d.StartOption == StartOverflowManual.String())
 		})

@@ -413,7 +413,7 @@ func (w *Writer) embeddable(prolog, core []byte) error {
 		return err
 	case c.elements != 1 || c.loose:
 		return errors.New("not one XML element")
-	case len(c.prolog)+len(c.epilog) > 0 || !bytes.Equal(c.raw, core):
+	case len(c.prolog) > 0 || !bytes.Equal(c.raw, core):
 		return errors.New("holds markup that would be taken for the file's own")
 	}
 	if _, err := s.next(); !errors.Is(err, io.EOF) {
