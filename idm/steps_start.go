@@ -23,7 +23,7 @@ func (m *mover) start() failover.Step {
 
 // startOn starts a driver and follows it until it has stayed up: seen running, and still running when Settle has passed.
 // The engine answers before a start begins (documented), and what it took may come late. It is known not to run only
-// where the start was refused each time, or was seen to begin and to end.
+// where the start was refused, or was seen to begin and to end.
 func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	const op = "start driver"
 	ctx, cancel := context.WithTimeout(ctx, m.StartTimeout+m.Settle)
@@ -38,16 +38,19 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 		return unmet(op, driver, "set it to Manual first", "it is disabled on "+s.DN())
 	}
 	trace := "the driver's trace on " + s.DN() + " (policy, GCV, password, missing shim, Remote Loader not reachable, activation)"
-	logged, errLogged := s.statusLog(ctx, driver)
+	logged, errLogged := s.StatusLog(ctx, driver)
+	asked, state := time.Now(), st.State
 	var refused error
+	if state == StateStopped {
+		// What a driver that is starting already answers is not published: invalid request means "look again".
+		if refused = s.Start(ctx, driver); refused != nil && !errors.Is(refused, ErrWrongState) {
+			return refused
+		}
+	}
 	var up time.Time // since when it runs
-	accepted, begun, state := false, false, st.State
-	for asked := time.Now(); ; {
-		waited := time.Since(asked) >= m.Settle
+	for begun := state != StateStopped; ; {
 		switch {
 		case err != nil && unanswered(err):
-		case err != nil && !accepted:
-			return notApplied(err)
 		case err != nil:
 			return inDoubt(op, driver, "observe the driver on "+s.DN(), err)
 		case state == StateRunning && up.IsZero():
@@ -57,38 +60,30 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 		case state == StateRunning:
 		case state != StateStopped:
 			begun, up = true, time.Time{}
-		case begun, accepted && waited:
+		case begun, time.Since(asked) >= m.Settle:
 			words := "" // of the engine, since the start
-			if now, logErr := s.statusLog(ctx, driver); logErr == nil && errLogged == nil {
-				words = newestWords(slices.DeleteFunc(now, func(w string) bool { return slices.Contains(logged, w) }))
+			if now, logErr := s.StatusLog(ctx, driver); logErr == nil && errLogged == nil {
+				words = strings.Join(slices.DeleteFunc(now, func(w string) bool { return slices.Contains(logged, w) }), " / ")
 			}
 			if !begun && words != "" { // it began between two looks, unless it is only beginning now
 				now, lookErr := s.State(ctx, driver)
 				begun = lookErr == nil && now == StateStopped
 			}
-			if !begun {
-				return inDoubt(op, driver, "look whether it comes up, and at "+trace+"; if it failed, repair it and run again",
-					fmt.Errorf("%w: the start was accepted and not seen to begin", failover.ErrNotObserved))
-			}
-			return notDone(op, driver, "read "+trace+", repair it, and run again",
-				fmt.Errorf("%w: it was started and has stopped: %s", failover.ErrNotObserved,
-					cmp.Or(words, "no reason could be read from the directory")))
-		case refused != nil && waited:
-			return refused
-		case !accepted:
-			// What a driver that is starting already answers is not published: invalid request means "look again".
-			if refused = s.Start(ctx, driver); refused != nil && !errors.Is(refused, ErrWrongState) {
+			switch {
+			case begun:
+				return notDone(op, driver, "read "+trace+", repair it, and run again",
+					fmt.Errorf("%w: it was started and has stopped: %s", failover.ErrNotObserved,
+						cmp.Or(clipText(words, 500), "no reason could be read from the directory")))
+			case refused != nil:
 				return refused
 			}
-			accepted = refused == nil
+			return inDoubt(op, driver, "look whether it comes up, and at "+trace+"; if it failed, repair it and run again",
+				fmt.Errorf("%w: the start was accepted and not seen to begin", failover.ErrNotObserved))
 		}
 		// The first looks follow each other closely: a start may fail at once.
 		if waitErr := pause(ctx, min(m.Poll, 20*time.Millisecond+time.Since(asked)/4)); waitErr != nil {
-			if refused != nil {
-				return refused
-			}
 			return inDoubt(op, driver, "look at "+trace,
-				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(refused, waitErr, err)))
 		}
 		var now State
 		if now, err = s.State(ctx, driver); err == nil {
@@ -97,23 +92,9 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	}
 }
 
-// StatusLog returns the newest words of DirXML-StatusLog of a driver's channels on this server, "" when there are none
-// or they cannot be read. The layout of the values is not published; they are passed on as text.
-func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
-	words, _ := s.statusLog(ctx, driverDN) //nolint:errcheck // said above
-	return newestWords(words)
-}
-
-func newestWords(words []string) string {
-	const limit = 500 // what is worth showing
-	text := strings.Join(words, " / ")
-	if len(text) > limit {
-		text = "…" + strings.ToValidUTF8(text[len(text)-limit:], "")
-	}
-	return text
-}
-
-func (s *Server) statusLog(ctx context.Context, driverDN string) (words []string, err error) {
+// StatusLog returns what stands in DirXML-StatusLog of a driver's channels on this server, each value on one line. Their
+// layout is not published; they are passed on as text.
+func (s *Server) StatusLog(ctx context.Context, driverDN string) (words []string, err error) {
 	for e, err := range s.Entries(ctx, Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)",
 		Attributes: []string{"DirXML-StatusLog"}}) {
 		if err != nil {

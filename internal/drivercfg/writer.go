@@ -125,7 +125,7 @@ func (w *Writer) attributes(o *Object, indent string) {
 	in := indent + "\t"
 	for i := range attributeElements {
 		e := &attributeElements[i]
-		if e.form == asQuery && !e.old {
+		if e.form == asQuery {
 			for _, q := range o.Queries {
 				if q.Kind == e.query {
 					w.begin(in, e.name, "display-name", q.DisplayName, "name", q.Name)
