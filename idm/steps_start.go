@@ -198,12 +198,17 @@ func (m *mover) verify() failover.Step {
 		Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll,
 		Attempts: 1, Source: fromVendor + `"A driver must run on one server only"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "running on the target only", see)
-			if err == nil && m.trySource != nil {
-				out, sourceErr := m.lookAtSource(ctx)
-				if err = sourceErr; !out.Done {
-					obs.Done, obs.Found = false, obs.Found+"; "+out.Found
+			wanted := "running on the target"
+			if m.source != nil {
+				wanted += " only"
+			}
+			obs, err := m.look(ctx, wanted, see)
+			if err == nil && m.source == nil {
+				out := failover.Observation{Done: true, Found: "the source was not looked at"}
+				if m.trySource != nil {
+					out, err = m.lookAtSource(ctx)
 				}
+				obs.Done, obs.Found = obs.Done && out.Done, obs.Found+"; "+out.Found
 			}
 			obs.Would = "start again what has stopped; what is active on the source is refused"
 			return obs, err
