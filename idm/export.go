@@ -83,10 +83,7 @@ func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Mani
 }
 
 func exportFailed(base string, err error) error {
-	if _, ok := errors.AsType[*failover.Error](err); ok {
-		return err
-	}
-	return notDone("export", base, "repeat the export; do not use the unfinished file", err)
+	return orNotDone("export", base, "repeat the export; do not use the unfinished file", err)
 }
 
 type exporter struct {

@@ -15,16 +15,11 @@ import (
 
 // Defaults of a Route.
 const (
-	// defaultLimit is how many drivers are worked on at the same time. One that is only waited for does not count.
-	defaultLimit = 4
-	// defaultStartTimeout is how long one driver may take to start.
+	defaultLimit        = 4
 	defaultStartTimeout = 3 * time.Minute
-	// defaultStopTimeout is how long one driver may take to stop (seen: some shims need more than a minute).
-	defaultStopTimeout = 3 * time.Minute
-	// defaultSettle is how long a driver must stay up to count as started.
-	defaultSettle = 10 * time.Second
-	// defaultMargin is subtracted from the noted time when the gap is closed: clocks differ and events travel.
-	defaultMargin = 5 * time.Minute
+	defaultStopTimeout  = 3 * time.Minute // seen: some shims need more than a minute
+	defaultSettle       = 10 * time.Second
+	defaultMargin       = 5 * time.Minute // clocks differ and events travel
 )
 
 // Route says which drivers move to which server, and how patiently. The procedures share it.

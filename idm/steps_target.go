@@ -384,13 +384,3 @@ func (m *mover) auto() failover.Step {
 func beforeAuto(before map[string]StartOption, driver string) StartOption {
 	return cmp.Or(before[driver], StartManual)
 }
-
-// optionIfServed returns the start option of a driver; where no engine serves it yet, as before the target was added to
-// the driver set, it is as good as disabled.
-func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOption, error) {
-	o, err := s.StartOption(ctx, driverDN)
-	if notServed(err) {
-		return StartDisabled, nil
-	}
-	return o, err
-}
