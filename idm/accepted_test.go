@@ -117,11 +117,19 @@ func TestTheSourceIsToldOfAJobWhenTheChangeHasCome(t *testing.T) {
 	require.False(t, one.RunsJob(job))
 	require.True(t, m.tree.Server("srv2").RunsJob(job))
 
-	// One that does not come is said.
-	p := changed(m.switchover("srv2", "srv1"), "moved/jobs", func(s *failover.Step) { s.Timeout, s.Attempts = time.Second, 1 })
+	// As long as it has not come, nobody is told and the step is not done.
 	m.tree.Server("srv2").Lag(job, "DirXML-ServerList")
-	r, err := m.run(p, "back")
-	require.ErrorContains(t, err, "has not come there")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var looks atomic.Int64
+	m.tree.Inject(idmtest.Injection{Server: "srv2", Op: idmtest.OperationSearch, DN: job, Times: -1, Do: func() {
+		if looks.Add(1) == 3 {
+			cancel()
+		}
+	}})
+	r, err := m.switchover("srv2", "srv1").Run(ctx, options(failovertest.Journal(t)))
+	require.Error(t, err)
 	step, _ := r.Step("moved/jobs")
-	require.NotEqual(t, failover.StatusApplied, step.Status)
+	require.Equal(t, failover.StatusInDoubt, step.Status)
+	require.False(t, m.tree.Server("srv1").RunsJob(job), "its turn comes behind the source")
 }
