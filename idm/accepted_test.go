@@ -50,8 +50,8 @@ func TestAStartThatIsRefusedIsNotInDoubt(t *testing.T) {
 	require.Equal(t, failover.StatusFailed, step.Status)
 }
 
-// Invalid request is documented as possibly passing. A stop is asked for again, so that a driver that comes up meanwhile
-// is not left running.
+// Invalid request is documented as possibly passing. A stop is asked for again, so that a driver that comes up is not
+// left running.
 func TestAStopThatIsRefusedForNowIsAskedForAgain(t *testing.T) {
 	m := newMove(t, smallPair())
 	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17, NDS: -641})

@@ -204,7 +204,7 @@ func TestWhatCanBeReadOfADamagedQueueIsKept(t *testing.T) {
 	}
 }
 
-// What waited where a driver was disabled is told of each driver, also of many, in the report of the way there and back.
+// What waited where a driver was disabled is told of each driver, also of many, in the report of both ways.
 func TestWhatWaitedIsToldOfEveryDriver(t *testing.T) {
 	c := pair()
 	c.Drivers = 12
@@ -214,7 +214,8 @@ func TestWhatWaitedIsToldOfEveryDriver(t *testing.T) {
 		m.tree.Server("srv2").Behave(d, idmtest.Behaviour{HoldEvents: true})
 	}
 	m.tree.Change()
-	p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")), Source: open(t, m.tree, "srv1")})
+	p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")),
+		Source: open(t, m.tree, "srv1")})
 	require.NoError(t, err)
 	j := failovertest.Journal(t)
 	r, err := p.Run(t.Context(), notGood(j))

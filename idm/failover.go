@@ -201,12 +201,12 @@ func away(ctx context.Context, err error) bool {
 	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil
 }
 
-// asked reports whether an attempt to connect left this machine: a name that could not be looked up, too many open files
-// or a rule of the firewall here say nothing of the server (connect(2)).
+// asked reports whether an attempt to connect left this machine: a name that could not be looked up, too many open
+// files or a rule of the firewall here say nothing of the server (connect(2)).
 func asked(err error) bool {
 	_, unresolved := errors.AsType[*net.DNSError](err)
-	return !unresolved && !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL, syscall.EPERM,
-		syscall.EACCES}, func(ours error) bool { return errors.Is(err, ours) })
+	return !unresolved && !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL,
+		syscall.EPERM, syscall.EACCES}, func(ours error) bool { return errors.Is(err, ours) })
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on

@@ -21,9 +21,9 @@ func (m *mover) start() failover.Step {
 		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped})
 }
 
-// startOn starts a driver and follows it until it has stayed up: seen running, and still running when Settle has passed.
-// The engine answers before a start begins (documented), and what it took may come late. It is known not to run only
-// where the start was refused, or was seen to begin and to end.
+// startOn starts a driver and follows it until it has stayed up: seen running, and still running after Settle. The
+// engine answers before a start begins (documented), and what it took may come late. It is known not to run only where
+// the start was refused, or was seen to begin and to end.
 func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	const op = "start driver"
 	ctx, cancel := context.WithTimeout(ctx, m.StartTimeout+m.Settle)
@@ -37,7 +37,7 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	case st.out():
 		return unmet(op, driver, "set it to Manual first", "it is disabled on "+s.DN())
 	}
-	trace := "the driver's trace on " + s.DN() + " (policy, GCV, password, missing shim, Remote Loader not reachable, activation)"
+	trace := "the driver's trace on " + s.DN() + " (policy, GCV, password, shim, Remote Loader, activation)"
 	logged, errLogged := s.StatusLog(ctx, driver)
 	asked, state := time.Now(), st.State
 	var refused error
@@ -92,8 +92,8 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	}
 }
 
-// StatusLog returns what stands in DirXML-StatusLog of a driver's channels on this server, each value on one line. Their
-// layout is not published; they are passed on as text.
+// StatusLog returns what stands in DirXML-StatusLog of a driver's channels on this server, each value on one line.
+// Their layout is not published; they are passed on as text.
 func (s *Server) StatusLog(ctx context.Context, driverDN string) (words []string, err error) {
 	for e, err := range s.Entries(ctx, Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)",
 		Attributes: []string{"DirXML-StatusLog"}}) {
