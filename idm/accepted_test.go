@@ -133,3 +133,12 @@ func TestTheSourceIsToldOfAJobWhenTheChangeHasCome(t *testing.T) {
 	require.Equal(t, failover.StatusInDoubt, step.Status)
 	require.False(t, m.tree.Server("srv1").RunsJob(job), "its turn comes behind the source")
 }
+
+// An answer to a start that takes longer than Settle leaves no doubt: the driver is looked at behind it.
+func TestASlowAnswerToAStartIsNoDoubt(t *testing.T) {
+	m := newMove(t, smallPair())
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultSlowReply, Server: "srv2", Extended: 15, Times: -1,
+		Delay: 200 * time.Millisecond})
+	m.mustRun(m.switchover("srv1", "srv2"), "x")
+	m.stand("srv2", "srv1", idmtest.StartAuto)
+}

@@ -39,7 +39,7 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 	}
 	trace := "the driver's trace on " + s.DN() + " (policy, GCV, password, shim, Remote Loader, activation)"
 	logged, errLogged := s.StatusLog(ctx, driver)
-	asked, state := time.Now(), st.State
+	state := st.State
 	var refused error
 	if state == StateStopped {
 		// What a driver that is starting already answers is not published: invalid request means "look again".
@@ -47,8 +47,18 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 			return refused
 		}
 	}
+	asked := time.Now()
 	var up time.Time // since when it runs
 	for begun := state != StateStopped; ; {
+		// The first looks follow each other closely: a start may fail at once.
+		if waitErr := pause(ctx, min(m.Poll, 20*time.Millisecond+time.Since(asked)/4)); waitErr != nil {
+			return inDoubt(op, driver, "look at "+trace,
+				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(refused, waitErr, err)))
+		}
+		var now State
+		if now, err = s.State(ctx, driver); err == nil {
+			state = now
+		}
 		switch {
 		case err != nil && unanswered(err):
 		case err != nil:
@@ -79,15 +89,6 @@ func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
 			}
 			return inDoubt(op, driver, "look whether it comes up, and at "+trace+"; if it failed, repair it and run again",
 				fmt.Errorf("%w: the start was accepted and not seen to begin", failover.ErrNotObserved))
-		}
-		// The first looks follow each other closely: a start may fail at once.
-		if waitErr := pause(ctx, min(m.Poll, 20*time.Millisecond+time.Since(asked)/4)); waitErr != nil {
-			return inDoubt(op, driver, "look at "+trace,
-				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(refused, waitErr, err)))
-		}
-		var now State
-		if now, err = s.State(ctx, driver); err == nil {
-			state = now
 		}
 	}
 }
