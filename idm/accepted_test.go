@@ -137,8 +137,12 @@ func TestTheSourceIsToldOfAJobWhenTheChangeHasCome(t *testing.T) {
 // An answer to a start that takes longer than Settle leaves no doubt: the driver is looked at behind it.
 func TestASlowAnswerToAStartIsNoDoubt(t *testing.T) {
 	m := newMove(t, smallPair())
-	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultSlowReply, Server: "srv2", Extended: 15, Times: -1,
+	p, j := m.switchover("srv1", "srv2"), failovertest.Journal(t)
+	_, err := p.Run(t.Context(), notGood(j))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultSlowReply, Server: "srv1", Extended: 15, Times: -1,
 		Delay: 200 * time.Millisecond})
-	m.mustRun(m.switchover("srv1", "srv2"), "x")
-	m.stand("srv2", "srv1", idmtest.StartAuto)
+	_, err = within(p, "stop/stop", 20*time.Second).Undo(t.Context(), options(j))
+	require.NoError(t, err)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
 }
