@@ -209,6 +209,9 @@ func (r *run) undoStep(ctx context.Context, i int) error {
 	if err != nil && OutcomeOf(err) == NotApplied || errors.Is(err, ErrUnresponsive) {
 		return r.undoOutcome(i, OutcomeOf(err), Observation{}, facts, err)
 	}
+	if _, lost := errors.AsType[unsavedError](err); lost {
+		end() // one look is enough: what could not be kept does not come by waiting
+	}
 	seen, lookErr := r.untilUndone(limit, i)
 	if lookErr == nil {
 		return r.undoOutcome(i, Applied, seen, facts, nil)

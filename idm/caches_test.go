@@ -2,6 +2,7 @@ package idm_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -108,7 +109,7 @@ func TestTheGapBeginsWithTheOldestEventThatWaited(t *testing.T) {
 			step, ok := r.Step("moved/close-gap")
 			require.True(t, ok)
 			for _, row := range step.Items {
-				at, err := time.Parse(time.RFC3339, strings.TrimPrefix(row.Found, "synchronized since "))
+				at, err := time.Parse(time.RFC3339, strings.TrimPrefix(row.Found, "asked to synchronize since "))
 				require.NoError(t, err)
 				want := time.Now().Add(-5 * time.Minute)
 				if row.Target == slow {
@@ -201,4 +202,33 @@ func TestWhatCanBeReadOfADamagedQueueIsKept(t *testing.T) {
 			require.Len(t, queues(m.saved()), tt.saved)
 		})
 	}
+}
+
+// What waited where a driver was disabled is told of each driver, also of many, in the report of both ways.
+func TestWhatWaitedIsToldOfEveryDriver(t *testing.T) {
+	c := pair()
+	c.Drivers = 12
+	m := newMove(t, c)
+	for _, d := range m.drivers {
+		m.tree.Server("srv1").Behave(d, idmtest.Behaviour{HoldEvents: true})
+		m.tree.Server("srv2").Behave(d, idmtest.Behaviour{HoldEvents: true})
+	}
+	m.tree.Change()
+	p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")),
+		Source: open(t, m.tree, "srv1")})
+	require.NoError(t, err)
+	j := failovertest.Journal(t)
+	r, err := p.Run(t.Context(), notGood(j))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	there, _ := r.Step("stop/disable-source")
+	m.tree.Change()
+	r, err = p.Undo(t.Context(), options(j))
+	require.NoError(t, err)
+	back, _ := r.Step("start/enable-manual")
+	for i := range m.drivers {
+		told := fmt.Sprintf("Driver%02d: ", i+1)
+		require.Contains(t, there.Note, told)
+		require.Contains(t, back.Found, told)
+	}
+	require.Equal(t, 12, strings.Count(there.Note, "bytes wait there"))
 }

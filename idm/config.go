@@ -16,9 +16,7 @@ import (
 
 // Defaults of a [Config].
 const (
-	// defaultCallTimeout limits one request to the server and, in a search, the wait for each entry.
 	defaultCallTimeout = time.Minute
-	// defaultConnections is how many connections a Server uses at most at the same time.
 	defaultConnections = 4
 )
 

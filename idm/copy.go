@@ -378,13 +378,21 @@ func belongsTo(ctx context.Context, from, to *Server, driver, found string) erro
 		found+", and "+option.String()+" on "+from.DN())
 }
 
-// stateIfServed returns the state of a driver; where no engine serves it, it is stopped.
-func (s *Server) stateIfServed(ctx context.Context, driverDN string) (State, error) {
-	state, err := s.State(ctx, driverDN)
+// ifServed takes a driver that no engine serves yet, as before the target was added to the driver set, for one that is
+// stopped and disabled.
+func ifServed[V State | StartOption](v V, err error) (V, error) {
 	if notServed(err) {
-		return StateStopped, nil
+		return 0, nil
 	}
-	return state, err
+	return v, err
+}
+
+func (s *Server) stateIfServed(ctx context.Context, dn string) (State, error) {
+	return ifServed(s.State(ctx, dn))
+}
+
+func (s *Server) optionIfServed(ctx context.Context, dn string) (StartOption, error) {
+	return ifServed(s.StartOption(ctx, dn))
 }
 
 func (s *Server) anyActive(ctx context.Context, drivers []string) (bool, error) {

@@ -83,10 +83,7 @@ func (s *Server) Export(ctx context.Context, w io.Writer, o ExportOptions) (Mani
 }
 
 func exportFailed(base string, err error) error {
-	if _, ok := errors.AsType[*failover.Error](err); ok {
-		return err
-	}
-	return notDone("export", base, "repeat the export; do not use the unfinished file", err)
+	return orNotDone("export", base, "repeat the export; do not use the unfinished file", err)
 }
 
 type exporter struct {
@@ -107,7 +104,11 @@ func (s *Server) newExporter(ctx context.Context, o ExportOptions) (*exporter, e
 		return nil, failover.Invalid("ExportOptions.Base", err.Error(), "write it like cn=Driver Set,o=system")
 	}
 	roles, err := s.attributeRoles(ctx)
-	if err = cmp.Or(err, unlessRefused(s.readable(ctx, o.Base, exported()...))); err != nil {
+	if err != nil {
+		return nil, err
+	}
+	err = s.readable(ctx, o.Base, exported()...)
+	if _, untold := errors.AsType[*ResultError](err); err != nil && !untold {
 		return nil, err
 	}
 	x := &exporter{server: s, others: o.Others, base: o.Base, baseKey: key, roles: roles, objects: newObjects(o.TempDir),
@@ -394,5 +395,4 @@ func (x *exporter) toConfiguration(o *object) *drivercfg.Object {
 
 // secretOf tells which password a placeholder of a driver configuration asks for.
 var secretOf = map[drivercfg.QueryKind]SecretKind{drivercfg.QueryApplicationPassword: SecretApplication,
-	drivercfg.QueryDriverPassword: SecretDriverObject, drivercfg.QueryRemoteLoaderPassword: SecretRemoteLoader,
-	drivercfg.QueryNamedPassword: SecretNamed}
+	drivercfg.QueryDriverPassword: SecretDriverObject, drivercfg.QueryNamedPassword: SecretNamed}

@@ -201,11 +201,12 @@ func away(ctx context.Context, err error) bool {
 	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil
 }
 
-// asked reports whether an attempt to connect left this machine: a name that could not be looked up, or too many open
-// files, say nothing of the server.
+// asked reports whether an attempt to connect left this machine: a name that could not be looked up, too many open
+// files or a rule of the firewall here say nothing of the server (connect(2)).
 func asked(err error) bool {
 	_, unresolved := errors.AsType[*net.DNSError](err)
-	return !unresolved && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE)
+	return !unresolved && !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL,
+		syscall.EPERM, syscall.EACCES}, func(ours error) bool { return errors.Is(err, ours) })
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on
@@ -257,21 +258,12 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 		return failover.Observation{}, unmet("check export", o.Export.Path,
 			"use an export that is complete and current, or raise the age that is allowed", kept.Found)
 	}
-	parts, err := m.exportParts(ctx)
-	if err != nil {
-		return failover.Observation{}, err
-	}
 	var rows []failover.Item
 	replicated := 0
-	for _, driver := range parts {
-		src, closer, err := OpenExport(o.Export.Path)
+	err := m.eachPart(ctx, o, func(src ExportSource, part ImportOptions) error {
+		c, err := m.Target.Verify(ctx, src, part)
 		if err != nil {
-			return failover.Observation{}, err
-		}
-		c, err := m.Target.Verify(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN})
-		_ = closer.Close() // only read
-		if err != nil {
-			return failover.Observation{}, err
+			return err
 		}
 		open := 0
 		for _, d := range c.Differences {
@@ -286,8 +278,12 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 		if c.Unlisted > 0 {
 			replicated, text = replicated+1, text+" and more"
 		}
-		rows = append(rows, failover.Item{Target: cmp.Or(driver, m.DriverSet), Done: open == 0 && c.Unlisted == 0,
+		rows = append(rows, failover.Item{Target: cmp.Or(part.Driver, m.DriverSet), Done: open == 0 && c.Unlisted == 0,
 			Found: text})
+		return nil
+	})
+	if err != nil {
+		return failover.Observation{}, err
 	}
 	obs := summary(rows, "with the export's values")
 	obs.Would = "import the export with the values of " + m.sourceDN
@@ -300,6 +296,14 @@ func (m *mover) compareExport(ctx context.Context, o FailoverOptions) (failover.
 }
 
 func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
+	return m.eachPart(ctx, o, func(src ExportSource, part ImportOptions) error {
+		_, err := m.Target.Import(ctx, src, part)
+		return err
+	})
+}
+
+// eachPart opens the export for each part of it that is taken, up to the first one with an error.
+func (m *mover) eachPart(ctx context.Context, o FailoverOptions, do func(ExportSource, ImportOptions) error) error {
 	parts, err := m.exportParts(ctx)
 	if err != nil {
 		return notApplied(err)
@@ -307,7 +311,7 @@ func (m *mover) importExport(ctx context.Context, o FailoverOptions) error {
 	for i, driver := range parts {
 		src, closer, err := OpenExport(o.Export.Path)
 		if err == nil {
-			_, err = m.Target.Import(ctx, src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN, MaxAge: o.Export.MaxAge})
+			err = do(src, ImportOptions{Driver: driver, ValuesOf: m.sourceDN, MaxAge: o.Export.MaxAge})
 			_ = closer.Close() // only read
 		}
 		if err != nil && i > 0 {

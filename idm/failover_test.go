@@ -246,3 +246,19 @@ func TestFailoverFromTheExportThatAPreparationKept(t *testing.T) {
 			m.tree.Get("srv2", idmtest.DriverSetDN, "description"))
 	}
 }
+
+// What runs on a source that is gone nobody sees: the last look says what it has looked at.
+func TestTheLastLookSaysWhatItSawOfTheSource(t *testing.T) {
+	for _, try := range []bool{false, true} {
+		m := newMove(t, smallPair())
+		m.tree.Server("srv1").Kill()
+		r := m.mustRun(m.failover(func(o *idm.FailoverOptions) {
+			if try {
+				o.TrySource = func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }
+			}
+		}), "x")
+		step, _ := r.Step("moved/verify")
+		want := map[bool]string{false: "; the source was not looked at", true: "; the source does not answer"}[try]
+		require.Equal(t, "2 of 2 running on the target"+want, step.Found)
+	}
+}

@@ -132,7 +132,7 @@ func (g *guard) comesBack() failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) {
 			s, err := g.old(ctx)
 			if unanswered(err) {
-				return failover.Observation{Found: "the old server does not answer"}, nil
+				return failover.Observation{Found: "the old server does not answer", Note: err.Error()}, nil
 			}
 			if err != nil {
 				return failover.Observation{}, err
@@ -163,14 +163,7 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 func (g *guard) disable() failover.Step {
 	return failover.Step{ID: stepDisable, Title: "Disable and stop the drivers on the old server", Target: g.OldDN,
 		Kind: failover.Change, Timeout: g.m.allDrivers(g.m.StopTimeout), Poll: g.m.Poll, Source: guardSource,
-		Writes:  g.m.ofDrivers("idm/queue"),
-		Observe: g.lookOrGone,
-		Apply: func(ctx context.Context) error {
-			return g.silence(ctx, func(ctx context.Context, driver, queue string) error {
-				_, err := g.m.factQueue(driver).Capture(ctx, func(context.Context) (string, error) { return queue, nil })
-				return err
-			})
-		}}
+		Writes: []string{factQueues.Name}, Observe: g.lookOrGone, Apply: g.silence}
 }
 
 // lookOrGone is what an approval is given for: whatever is active on the old server when it comes back, also when it
@@ -178,27 +171,20 @@ func (g *guard) disable() failover.Step {
 func (g *guard) lookOrGone(ctx context.Context) (failover.Observation, error) {
 	seen, err := g.look(ctx)
 	if unanswered(err) {
-		seen.Items, seen.Found, err = make([]failover.Item, len(g.Drivers)), "the old server does not answer", nil
+		seen.Items, seen.Found, err = make([]failover.Item, len(g.Drivers)), err.Error(), nil
 	}
 	if err != nil {
 		return seen, err
 	}
-	note := seen.Found
+	queues, err := g.m.queues(ctx, g.OldDN)
 	for i, driver := range g.Drivers {
 		if seen.Items[i].Target = driver; !seen.Items[i].Done {
 			seen.Items[i].Found = "not seen stopped and disabled"
 		}
-		queue, acted, err := g.m.factQueue(driver).Load(ctx)
-		if err != nil {
-			return seen, err
-		}
-		if acted {
-			note += "; " + commonName(driver) + ": " + queue
-		}
 	}
 	obs := summary(seen.Items, "stopped and disabled on the old server")
-	obs.Note, obs.Would = note, "disable and stop them on "+g.OldDN
-	return obs, nil
+	obs.Note, obs.Would = strings.TrimSuffix(seen.Found+"; "+queues, "; "), "disable and stop them on "+g.OldDN
+	return obs, err
 }
 
 func (g *guard) quiet() failover.Step {
@@ -206,8 +192,8 @@ func (g *guard) quiet() failover.Step {
 		Kind: failover.Check, Firm: true, Source: guardSource, Observe: g.look}
 }
 
-// silence keeps the drivers from starting, stops what runs and disables them. It tells what waited there.
-func (g *guard) silence(ctx context.Context, tell func(ctx context.Context, driver, queue string) error) error {
+// silence keeps the drivers from starting, stops what runs and disables them.
+func (g *guard) silence(ctx context.Context) error {
 	s, err := g.old(ctx)
 	if err != nil {
 		return notApplied(err)
@@ -222,14 +208,13 @@ func (g *guard) silence(ctx context.Context, tell func(ctx context.Context, driv
 			return unmet("guard driver", driver, "enable it on the active server first, or leave it out of the guard",
 				"it is "+active.String()+" on "+g.Active.DN())
 		}
-		return g.m.silenceOn(ctx, s, driver, tell)
+		return g.m.silenceOn(ctx, s, driver)
 	})
 }
 
 // silenceOn keeps a driver from starting by itself, stops it and disables it. Manual comes first: it keeps the queue,
 // which can be saved then, and a driver that is about to start stays down as with Disabled.
-func (m *mover) silenceOn(ctx context.Context, s *Server, driver string,
-	tell func(ctx context.Context, driver, queue string) error) error {
+func (m *mover) silenceOn(ctx context.Context, s *Server, driver string) error {
 	st, err := s.Status(ctx, driver)
 	if err != nil {
 		return notApplied(err)
@@ -255,11 +240,7 @@ func (m *mover) silenceOn(ctx context.Context, s *Server, driver string,
 	if err != nil || option == StartDisabled {
 		return told(err)
 	}
-	queue, err := m.disable(ctx, s, driver)
-	if err != nil || tell == nil {
-		return told(err)
-	}
-	return behind.Effect(tell(ctx, driver, queue))
+	return told(m.disable(ctx, s, driver))
 }
 
 // GuardSighting is what [WatchOldServer] saw or did in one round.
@@ -269,9 +250,12 @@ type GuardSighting struct {
 	// Acted is true when something had to be disabled or stopped.
 	Acted bool
 	Found failover.Observation // before acting; rows per driver
-	// Waited says per driver what waited in its queue, which is gone with the disabling, and where it was saved.
+	// Waited says per driver that was to be disabled what waited in its queue, which goes with that, and where it was
+	// saved.
 	Waited map[string]string
-	Err    error // why the round could not be finished; the next one tries again
+	// Err is why the round could not be finished; the next one tries again. It is nil where no server is there; one that
+	// cannot be asked, or is there and says nothing, may run everything.
+	Err error
 }
 
 // WatchOldServer looks every interval at the old server and disables there what comes up, until ctx ends. It reports
@@ -285,11 +269,16 @@ func WatchOldServer(ctx context.Context, o GuardOptions, interval time.Duration,
 	if interval <= 0 {
 		return failover.Invalid("interval", fmt.Sprintf("is %s", interval), "give a time above zero")
 	}
+	if report == nil {
+		return failover.Invalid("report", "is nil", "give a function: what is disabled, and the queue that goes with it, "+
+			"must be told to somebody")
+	}
 	last := ""
 	for {
 		seen := g.round(ctx)
-		if text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err); report != nil &&
-			(seen.Acted && seen.Err == nil || text != last && (seen.Acted || ctx.Err() == nil)) {
+		// A failure that stays the same is told once, each driver that is disabled every time.
+		text := fmt.Sprint(seen.Answers, seen.Acted, seen.Found.Found, seen.Err)
+		if seen.Acted && seen.Err == nil || len(seen.Waited) > 0 || text != last && (seen.Acted || ctx.Err() == nil) {
 			last = text
 			report(seen)
 		}
@@ -304,20 +293,25 @@ func (g *guard) round(ctx context.Context) GuardSighting {
 	ctx, cancel := context.WithTimeout(ctx, g.m.allDrivers(g.m.StopTimeout))
 	defer cancel()
 	obs, err := g.look(ctx)
-	if unanswered(err) {
+	if away(ctx, err) && asked(err) {
 		return seen
 	}
-	seen.Answers, seen.Found, seen.Err = true, obs, err
+	seen.Answers, seen.Found, seen.Err = !unanswered(err), obs, err
 	if err != nil || obs.Done {
 		return seen
 	}
 	seen.Acted, seen.Waited = true, map[string]string{}
 	var mu sync.Mutex
-	seen.Err = g.silence(ctx, func(_ context.Context, driver, queue string) error {
+	g.m.tell = func(driver, queue string) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen.Waited[driver] = queue
-		return nil
-	})
+	}
+	if seen.Err = g.silence(ctx); seen.Err == nil {
+		if after, err := g.look(ctx); err != nil || !after.Done {
+			seen.Err = inDoubt("guard", g.OldDN, "look at it; the next round tries again",
+				cmp.Or(err, fmt.Errorf("%w: %s", failover.ErrNotObserved, after.Found)))
+		}
+	}
 	return seen
 }

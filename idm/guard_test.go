@@ -2,6 +2,9 @@ package idm_test
 
 import (
 	"context"
+	"fmt"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -132,8 +135,48 @@ func TestTheGuardsTriesAreShort(t *testing.T) {
 			}
 			return nil, idm.ErrUnreachable
 		}}
-	require.NoError(t, idm.WatchOldServer(ctx, o, time.Millisecond, nil))
+	require.ErrorIs(t, idm.WatchOldServer(ctx, o, time.Millisecond, nil), failover.ErrInvalid)
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Millisecond, func(idm.GuardSighting) {}))
 	require.Equal(t, 2, asked)
+}
+
+// A server that says success and disables nothing is not called disabled.
+func TestAWatchSeesWhatItDid(t *testing.T) {
+	m := newMove(t, smallPair())
+	for _, d := range m.drivers {
+		require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), d, idm.StartManual, idm.ResyncNone))
+	}
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultEmptySuccess, Server: "srv1", Extended: 9, Times: -1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system",
+		Dial:  func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
+		require.True(t, s.Acted)
+		require.ErrorIs(t, s.Err, failover.ErrNotObserved)
+		cancel()
+	}))
+}
+
+// A server that cannot be asked may run everything: why it does not answer is told.
+func TestAWatchTellsWhyAServerCannotBeAsked(t *testing.T) {
+	m := newMove(t, smallPair())
+	for why, told := range map[error]bool{fmt.Errorf("%w: TLS handshake: EOF", idm.ErrLineLost): true,
+		fmt.Errorf("%w: %w", idm.ErrUnreachable, &net.DNSError{Err: "no such host"}):                          true,
+		fmt.Errorf("%w: %w", idm.ErrUnreachable, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}):         false,
+		fmt.Errorf("%w: %w", idm.ErrUnreachable, &net.OpError{Op: "dial", Err: syscall.Errno(syscall.EPERM)}): true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+			OldDN: "cn=srv1,ou=servers,o=system",
+			Dial:  func(context.Context) (*idm.Server, error) { return nil, why }}
+		require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
+			require.False(t, s.Answers)
+			require.Equal(t, told, s.Err != nil, "%v", why)
+			cancel()
+		}))
+		cancel()
+	}
 }
 
 // A stop that is refused does not undo the start option that was set before it, whose answer was lost.
@@ -157,4 +200,29 @@ func TestARefusalBehindALostAnswerLeavesTheGuardInDoubt(t *testing.T) {
 	require.Len(t, seen, 1)
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(seen[0].Err), "%v", seen[0].Err)
 	require.Equal(t, idmtest.StartManual, m.tree.Server("srv1").StartOption(m.drivers[0]))
+}
+
+// A queue that goes with a disabling whose answer was lost is told all the same: the next round finds nothing to do.
+func TestAWatchTellsOfAQueueWhoseDisablingWasNotAnswered(t *testing.T) {
+	cfg := smallPair()
+	cfg.Drivers = 1
+	m := newMove(t, cfg)
+	driver, old := m.drivers[0], m.tree.Server("srv1")
+	old.Behave(driver, idmtest.Behaviour{HoldEvents: true})
+	m.tree.Change()
+	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), driver, idm.StartManual, idm.ResyncNone))
+	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropReply, Server: "srv1", Extended: 9, Skip: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system",
+		Dial:  func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
+	var seen []idm.GuardSighting
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
+		seen = append(seen, s)
+		cancel()
+	}))
+	require.Error(t, seen[0].Err)
+	require.Equal(t, idmtest.StartDisabled, old.StartOption(driver), "its queue is gone")
+	require.Contains(t, seen[0].Waited[driver], "bytes wait there")
 }

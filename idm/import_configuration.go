@@ -57,7 +57,7 @@ func (in *incoming) readConfiguration(content io.Reader) error {
 func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header) (*object, error) {
 	obj := &object{dn: in.base, line: from.Line, made: true}
 	for _, name := range from.Path {
-		obj.dn = childDN(obj.dn, name)
+		obj.dn = "cn=" + ldap.EscapeDN(name) + "," + obj.dn
 	}
 	obj.plain = []Attribute{Text("objectClass", "Top", from.Class), Text("cn", commonName(obj.dn))}
 	job := from.Class == "DirXML-Job"
@@ -83,20 +83,6 @@ func (in *incoming) fromConfiguration(from *drivercfg.Object, h drivercfg.Header
 		}
 	}
 	return obj, nil
-}
-
-func childDN(parent, name string) string {
-	rdn := ldap.RelativeDN{Attributes: []*ldap.AttributeTypeAndValue{{Type: "cn", Value: name}}}
-	text := rdn.String()
-	if printable(name) {
-		text = "cn=" + ldap.EscapeDN(name)
-	}
-	return text + "," + parent
-}
-
-// printable reports whether a name needs no hexadecimal escapes, which would only make it unreadable.
-func printable(name string) bool {
-	return !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' })
 }
 
 // moved rewrites references from the tree of the file to where its driver is written: into the driver, and into its

@@ -130,10 +130,15 @@ func readManifest(name string, r io.Reader) (Manifest, error) {
 
 // refused gives a refusal its outcome: nothing was written.
 func refused(op string, err error) error {
+	return orNotDone(op, "", "repair the file or take another export; nothing was written", err)
+}
+
+// orNotDone is err where it says its outcome, and notDone otherwise.
+func orNotDone(op, target, next string, err error) error {
 	if _, told := errors.AsType[*failover.Error](err); told {
 		return err
 	}
-	return notDone(op, "", "repair the file or take another export; nothing was written", err)
+	return notDone(op, target, next, err)
 }
 
 // ExportCheck is the state of an export that is kept for a bad day.

@@ -267,14 +267,6 @@ func unless(done, err error) error {
 	return err
 }
 
-// unlessRefused is err, but nil where it is a refusal of the server to answer.
-func unlessRefused(err error) error {
-	if _, refused := errors.AsType[*ResultError](err); refused {
-		return nil
-	}
-	return err
-}
-
 // unsupported reports whether the server cannot tell.
 func unsupported(err error) bool {
 	return errors.Is(err, ErrNotSupported) || errors.Is(err, ErrUnknownLayout)

@@ -131,9 +131,9 @@ func (m *mover) copyData(onRequest []string) failover.Step {
 			for _, group := range groupByObject(r.ByHand) {
 				obs.Items = append(obs.Items,
 					failover.Item{Target: group[0].Object, Done: true, Found: "by hand: " + differenceText(group)})
-			}
-			for _, d := range r.ByHand {
-				byHand = append(byHand, commonName(d.Object)+" "+d.Attribute)
+				for _, d := range group {
+					byHand = append(byHand, commonName(d.Object)+" "+d.Attribute)
+				}
 			}
 			if len(byHand) > 0 {
 				obs.Note = "not copied, to be decided by hand: " + strings.Join(byHand, ", ")

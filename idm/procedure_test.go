@@ -156,6 +156,7 @@ func TestPrepareSwitchoverFailback(t *testing.T) {
 	for _, job := range m.tree.Jobs() {
 		require.Equal(t, []string{"cn=srv2,ou=servers,o=system"}, m.tree.Get("srv2", job, "DirXML-ServerList"), job)
 		require.True(t, m.tree.Server("srv2").RunsJob(job), "the engine was told")
+		require.False(t, m.tree.Server("srv1").RunsJob(job), "and that of the source: else it runs on both")
 	}
 
 	r := m.mustRun(m.failback(), "failback")

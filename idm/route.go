@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,16 +15,11 @@ import (
 
 // Defaults of a Route.
 const (
-	// defaultLimit is how many drivers are worked on at the same time. One that is only waited for does not count.
-	defaultLimit = 4
-	// defaultStartTimeout is how long one driver may take to start.
+	defaultLimit        = 4
 	defaultStartTimeout = 3 * time.Minute
-	// defaultStopTimeout is how long one driver may take to stop (seen: some shims need more than a minute).
-	defaultStopTimeout = 3 * time.Minute
-	// defaultSettle is how long a driver must stay up to count as started.
-	defaultSettle = 10 * time.Second
-	// defaultMargin is subtracted from the noted time when the gap is closed: clocks differ and events travel.
-	defaultMargin = 5 * time.Minute
+	defaultStopTimeout  = 3 * time.Minute // seen: some shims need more than a minute
+	defaultSettle       = 10 * time.Second
+	defaultMargin       = 5 * time.Minute // clocks differ and events travel
 )
 
 // Route says which drivers move to which server, and how patiently. The procedures share it.
@@ -121,6 +115,8 @@ type mover struct {
 	gap       GapPolicy // whether what went past a server is caught up, there and by an undo here
 	export    string    // file whose manifest lists secrets; "" for none
 	cacheDir  string    // folder for the events that wait where a driver is disabled; "" for none
+	// tell is told what waits where a driver is about to be disabled; nil keeps it in the journal.
+	tell func(driver, queue string)
 
 	// needed and served are the IDs of the steps up to which Checks must hold: of what is to be set right before anything
 	// is stopped, and of what the drivers rest on when they start.
@@ -302,35 +298,17 @@ var (
 	factDisabled   = failover.Fact[time.Time]{Name: "idm/source-disabled"}
 	factPasswords  = failover.FactMap[PasswordState]{Name: "idm/passwords"}
 	factJobsBefore = failover.Fact[map[string][]string]{Name: "idm/jobs-before"}
-	factJobsTold   = failover.FactMap[bool]{Name: "idm/jobs-told"}
 	factBefore     = failover.Fact[map[string]StartOption]{Name: "idm/target-before"}
+
+	// By job: what is to be known of the engines that were told; the second one behind an undo.
+	factJobsTold     = failover.FactMap[string]{Name: "idm/jobs-engines"}
+	factJobsToldBack = failover.FactMap[string]{Name: "idm/jobs-engines-back"}
+	// By driver: since when it was asked to synchronize; the second one by an undo.
+	factResynced     = failover.FactMap[time.Time]{Name: "idm/resynced"}
+	factResyncedBack = failover.FactMap[time.Time]{Name: "idm/resynced-back"}
+	factCaches       = failover.FactMap[string]{Name: "idm/cache"} // by driver
+	factQueues       = failover.FactMap[string]{Name: "idm/queue"} // by driver and server, see mover.disable
 )
-
-// ofDriver is the name of a fact that each driver has of its own: a write costs the same for the last driver as for the
-// first. The drivers' order is part of the procedure's parameters.
-func (m *mover) ofDriver(name, driver string) string {
-	return fmt.Sprintf("%s/%d", name, 1+slices.Index(m.Drivers, driver))
-}
-
-func (m *mover) ofDrivers(name string) []string {
-	names := make([]string, len(m.Drivers))
-	for i, driver := range m.Drivers {
-		names[i] = m.ofDriver(name, driver)
-	}
-	return names
-}
-
-func (m *mover) factResynced(driver string) failover.Fact[time.Time] {
-	return failover.Fact[time.Time]{Name: m.ofDriver("idm/resynced", driver)}
-}
-
-func (m *mover) factQueue(driver string) failover.Fact[string] {
-	return failover.Fact[string]{Name: m.ofDriver("idm/queue", driver)}
-}
-
-func (m *mover) factCache(driver string) failover.Fact[string] {
-	return failover.Fact[string]{Name: m.ofDriver("idm/cache", driver)}
-}
 
 // Stages are the stages of a procedure, in their order, for procedures that do something of their own in between. A
 // stage without steps is one that the procedure does not have.

@@ -39,21 +39,6 @@ type Server struct {
 // Errors: failover.ErrInvalid, [ErrUnreachable], [ErrLineLost], [ErrUntrusted], [ErrLogin],
 // [ErrWrongServer].
 func Dial(ctx context.Context, c Config) (*Server, error) {
-	s, err := newServer(c)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := s.limited(ctx)
-	defer cancel()
-	l, _, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.release(l, true)
-	return s, nil
-}
-
-func newServer(c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -66,8 +51,16 @@ func newServer(c Config) (*Server, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	return &Server{conf: c, address: net.JoinHostPort(at.host, at.port), startTLS: at.startTLS, tls: trust,
-		slots: make(chan struct{}, c.Connections), closed: make(chan struct{})}, nil
+	s := &Server{conf: c, address: net.JoinHostPort(at.host, at.port), startTLS: at.startTLS, tls: trust,
+		slots: make(chan struct{}, c.Connections), closed: make(chan struct{})}
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
+	l, _, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.release(l, true)
+	return s, nil
 }
 
 // Close ends all connections. Calls under way end as their evidence says.

@@ -212,8 +212,6 @@ func troubles() []trouble {
 
 // unlike names the steps that a trouble leaves in another state than in doubt, and why.
 var unlike = map[string]failover.StepStatus{
-	// It was asked to start, and was seen stopped for as long as a driver has to stay up.
-	"start/start/empty success": failover.StatusFailed, "moved/verify/empty success": failover.StatusFailed,
 	// Neither can be read back: what the server says is all there is.
 	"moved/close-gap/empty success": failover.StatusApplied, "notify/empty success": failover.StatusApplied,
 	// The standby has a password of that name already.

@@ -19,27 +19,30 @@ import (
 
 func (m *mover) saveCaches() failover.Step {
 	see := func(ctx context.Context, driver string) (failover.Item, error) {
-		saved, _, err := m.factCache(driver).Load(ctx)
-		return failover.Item{Done: saved != "", Found: cmp.Or(saved, "not saved")}, err
+		saved, err := factCaches.Load(ctx)
+		return failover.Item{Done: saved[driver] != "", Found: cmp.Or(saved[driver], "not saved")}, err
 	}
-	return m.looks("caches saved", "write them to "+m.cacheDir, see).Step(failover.Step{ID: "save-caches", Writes: m.ofDrivers("idm/cache"),
-		Title: "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change,
+	return m.looks("caches saved", "write them to "+m.cacheDir, see).Step(failover.Step{ID: "save-caches",
+		Writes: []string{factCaches.Name},
+		Title:  "Save the events that wait on the source", Target: m.sourceDN, Kind: failover.Change,
 		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: ours + "the queue is a file of one server (ldapwiki \"TAO Files\"); disabling a driver ends it",
 		Apply: func(ctx context.Context) error {
 			noted, _, err := factNoted.Load(ctx)
-			if err != nil {
+			done, errDone := factCaches.Load(ctx)
+			if err = errors.Join(err, errDone); err != nil {
 				return notApplied(err)
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				_, err := m.factCache(driver).Capture(ctx, func(ctx context.Context) (string, error) {
-					saved, err := m.saveCache(ctx, m.source, driver, noted.At)
-					if err == nil {
-						failover.Progress(ctx, commonName(driver)+": "+saved)
-					}
-					return saved, notApplied(err)
-				})
-				return err
+				if done[driver] != "" {
+					return nil
+				}
+				saved, err := m.saveCache(ctx, m.source, driver, noted.At)
+				if err != nil {
+					return notApplied(err)
+				}
+				failover.Progress(ctx, commonName(driver)+": "+saved)
+				return factCaches.Put(ctx, driver, saved)
 			})
 		},
 		Undo: failover.NothingToUndo})
@@ -140,16 +143,36 @@ const nothingWaits = "nothing waits there"
 // disable sets a stopped driver to Disabled, which ends its queue: what waits is told first, and saved where there is a
 // folder for it. A queue that the server cannot read keeps nobody: a damaged one is a usual mark of a crash. A folder that
 // cannot be written to does: the driver is stopped and manual, and the queue waits.
-func (m *mover) disable(ctx context.Context, s *Server, driver string) (queue string, err error) {
-	if queue = waits(ctx, s, driver); queue != nothingWaits {
+func (m *mover) disable(ctx context.Context, s *Server, driver string) (err error) {
+	queue := waits(ctx, s, driver)
+	if queue != nothingWaits {
 		saved := "there is no folder to save it in"
 		if m.cacheDir != "" {
 			if saved, err = m.saveCache(ctx, s, driver, time.Now()); err != nil {
-				return "", err
+				return err
 			}
 		}
-		queue += ", gone with the disabling; the queue: " + saved
+		queue += ", which goes with the disabling; the queue: " + saved
+	}
+	if m.tell != nil {
+		m.tell(driver, queue)
+	} else if err := factQueues.Put(ctx, queueOf(s.DN(), driver), queue); err != nil {
+		return notApplied(err)
 	}
 	failover.Progress(ctx, commonName(driver)+" on "+commonName(s.DN())+": "+queue)
-	return queue, s.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
+	return s.SetStartOption(ctx, driver, StartDisabled, ResyncNone)
+}
+
+func queueOf(serverDN, driver string) string { return driver + " on " + serverDN }
+
+// queues tells of each driver that was disabled on a server what waited there.
+func (m *mover) queues(ctx context.Context, serverDN string) (string, error) {
+	told, err := factQueues.Load(ctx)
+	var texts []string
+	for _, driver := range m.Drivers {
+		if queue := told[queueOf(serverDN, driver)]; queue != "" {
+			texts = append(texts, commonName(driver)+": "+queue)
+		}
+	}
+	return strings.Join(texts, "; "), err
 }

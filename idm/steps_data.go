@@ -34,22 +34,27 @@ func (m *mover) secretsNeeded(ctx context.Context) (SecretList, error) {
 	return list, err
 }
 
-// exportSecrets returns the needs the export's manifest lists for the drivers that move: the source cannot be asked any
-// more.
-func (m *mover) exportSecrets(ctx context.Context) ([]SecretNeeded, error) {
+// exportManifest is what the export says of itself; empty where there is none.
+func (m *mover) exportManifest() (Manifest, error) {
 	if m.export == "" {
-		return nil, nil
+		return Manifest{}, nil
 	}
 	src, closer, err := OpenExport(m.export)
 	if err != nil {
+		return Manifest{}, err
+	}
+	return *src.Manifest, closer.Close()
+}
+
+// exportSecrets returns the needs the export's manifest lists for the drivers that move: the source cannot be asked any
+// more.
+func (m *mover) exportSecrets(ctx context.Context) ([]SecretNeeded, error) {
+	kept, err := m.exportManifest()
+	if err != nil || len(kept.Secrets) == 0 {
 		return nil, err
 	}
-	defer closer.Close() //nolint:errcheck // only read
 	sel, err := m.Target.selection(ctx, ServerDataOptions{DriverSet: m.DriverSet, Drivers: m.Drivers})
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(src.Manifest.Secrets, func(n SecretNeeded) bool { return !sel.includes(n.Object) }), nil
+	return slices.DeleteFunc(kept.Secrets, func(n SecretNeeded) bool { return !sel.includes(n.Object) }), err
 }
 
 func needKey(n SecretNeeded) string {

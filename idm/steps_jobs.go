@@ -13,36 +13,34 @@ import (
 )
 
 func (m *mover) jobs() failover.Step {
-	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name},
+	return failover.Step{ID: "jobs", Writes: []string{factJobsBefore.Name, factJobsTold.Name, factJobsToldBack.Name},
 		Title: "Let the jobs run on the target instead of the source", Target: m.DriverSet, Kind: failover.Change,
-		Poll: m.Poll, Observe: m.lookJobs, Apply: m.moveJobs,
+		Poll: m.Poll, Timeout: m.allDrivers(m.StopTimeout), Observe: m.lookJobs, Apply: m.moveJobs,
 		Source: ours + "a DirXML-Job runs only on the servers in its DirXML-ServerList (schema), which no export of the " +
 			"vendor's tools carries",
 		Undo: undoing(factJobsBefore, func(ctx context.Context, before map[string][]string) error {
-			return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
-				out := m.Target.DN()
-				if containsDN(before[job], out) {
-					out = "" // it ran there before
+			return m.eachJob(ctx, before, factJobsToldBack, func(job string) (out, in string) {
+				if containsDN(before[job], m.Target.DN()) {
+					return "", m.sourceDN // it ran on both before
 				}
-				if _, err := m.swapServers(ctx, job, out, m.sourceDN); err != nil {
-					return err
-				}
-				_, err := m.tellEngine(ctx, job)
-				return err
+				return m.Target.DN(), m.sourceDN
 			})
 		}),
 		Undone: undone(factJobsBefore, func(ctx context.Context, before map[string][]string) (failover.Observation, error) {
 			lists, _, err := m.jobLists(ctx)
-			if err != nil {
+			told, errTold := factJobsToldBack.Load(ctx)
+			if err = errors.Join(err, errTold); err != nil {
 				return failover.Observation{}, err
 			}
 			var rows []failover.Item
 			for _, job := range m.changed(before) {
 				list, exists := lists[job]
+				if !exists {
+					continue // somebody has deleted it
+				}
 				back := containsDN(list, m.sourceDN) &&
 					containsDN(list, m.Target.DN()) == containsDN(before[job], m.Target.DN())
-				rows = append(rows, failover.Item{Target: job, Done: !exists || back,
-					Found: "runs on " + strings.Join(list, " and ")})
+				rows = append(rows, jobRow(job, list, back, told))
 			}
 			return summary(rows, "jobs run on the source again, and on the target as before"), nil
 		})}
@@ -94,17 +92,11 @@ func (m *mover) lookJobs(ctx context.Context) (failover.Observation, error) {
 	}
 	var rows []failover.Item
 	for _, job := range slices.Sorted(maps.Keys(lists)) {
-		row := failover.Item{Target: job, Done: !containsDN(lists[job], m.sourceDN),
-			Found: "runs on " + strings.Join(lists[job], " and ")}
-		if was, changed := before[job]; row.Done && changed && containsDN(was, m.sourceDN) {
-			switch said, asked := told[job]; {
-			case !asked:
-				row.Done, row.Found = false, row.Found+", the engine was not told"
-			case !said:
-				row.Found += ", the engine could not be told: it sees the change when it is loaded again"
-			}
+		of := told
+		if !containsDN(before[job], m.sourceDN) {
+			of = nil // nobody has to be told of it
 		}
-		rows = append(rows, row)
+		rows = append(rows, jobRow(job, lists[job], !containsDN(lists[job], m.sourceDN), of))
 	}
 	for _, job := range stay {
 		rows = append(rows, failover.Item{Target: job, Done: true,
@@ -123,31 +115,81 @@ func (m *mover) moveJobs(ctx context.Context) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	told, err := factJobsTold.Load(ctx)
+	return m.eachJob(ctx, before, factJobsTold, func(string) (out, in string) { return m.sourceDN, m.Target.DN() })
+}
+
+// jobRow tells where a job runs, and whether the engines know it; told is nil where they need not.
+func jobRow(job string, list []string, done bool, told map[string]string) failover.Item {
+	row := failover.Item{Target: job, Done: done, Found: "runs on " + strings.Join(list, " and ")}
+	if note, asked := told[job]; asked {
+		row.Found += note
+	} else if done && told != nil {
+		row.Done, row.Found = false, row.Found+", the engines were not told"
+	}
+	return row
+}
+
+// eachJob puts one server in the place of another for every job that moves, and tells the engines.
+func (m *mover) eachJob(ctx context.Context, before map[string][]string, told failover.FactMap[string],
+	swap func(job string) (out, in string)) error {
+	asked, err := told.Load(ctx)
 	if err != nil {
 		return notApplied(err)
 	}
 	return failover.EachTarget(ctx, m.Limit, m.changed(before), self, func(ctx context.Context, job string) error {
-		wrote, err := m.swapServers(ctx, job, m.sourceDN, m.Target.DN())
-		if _, asked := told[job]; err != nil || !wrote && asked {
-			return err
+		out, in := swap(job)
+		wrote, err := m.swapServers(ctx, job, out, in)
+		if _, already := asked[job]; err != nil || !wrote && already {
+			return unless(ErrNoEntry, err) // somebody has deleted it
 		}
-		said, err := m.tellEngine(ctx, job)
+		list, err := m.Target.ServerList(ctx, job)
 		if err != nil {
-			return err
+			return behind.Effect(err)
 		}
-		return factJobsTold.Put(ctx, job, said)
+		note, err := m.tellSource(ctx, job, list)
+		if err != nil {
+			return behind.Effect(err)
+		}
+		said, err := tellEngine(ctx, m.Target, job)
+		if err != nil {
+			return behind.Effect(err)
+		}
+		return told.Put(ctx, job, note+said)
 	})
 }
 
-// tellEngine lets the engine read the job again; said is false where that cannot be told it.
-func (m *mover) tellEngine(ctx context.Context, job string) (said bool, err error) {
-	// The argument of the operation is inferred. A server that does not take it is no reason to stop here: the list is
-	// right.
-	if err = m.Target.NotifyJob(ctx, job); errors.Is(err, ErrNotSupported) {
-		return false, nil
+// tellSource tells the engine of the source, once the change has come there: an engine that is not told goes on by the
+// list it knows, and the job would run on both. note is what a person has to know where there is nothing to tell.
+func (m *mover) tellSource(ctx context.Context, job string, list []string) (note string, err error) {
+	if m.source == nil {
+		return "", nil
 	}
-	return err == nil, behind.Effect(err)
+	for {
+		have, err := m.source.ServerList(ctx, job)
+		switch {
+		case err != nil:
+		case len(lacking(have, list))+len(lacking(list, have)) == 0:
+			note, err = tellEngine(ctx, m.source, job)
+		case pause(ctx, m.Poll) == nil:
+			continue
+		default:
+			err = notDone("tell the engine of", m.sourceDN, "see that the replicas synchronize, and run again",
+				fmt.Errorf("%w: the change of %s has not come there", failover.ErrNotObserved, job))
+		}
+		if away(ctx, err) || notServed(err) {
+			return ", the engine of " + commonName(m.sourceDN) + " is not there: it sees the change when it is loaded", nil
+		}
+		return note, err
+	}
+}
+
+// tellEngine lets an engine read a job again. The argument of the operation is inferred. A server that does not take it
+// is no reason to stop: the list is right.
+func tellEngine(ctx context.Context, s *Server, job string) (note string, err error) {
+	if err = s.NotifyJob(ctx, job); errors.Is(err, ErrNotSupported) {
+		return ", the engine could not be told on " + commonName(s.DN()) + ": it sees the change when it is loaded again", nil
+	}
+	return "", err
 }
 
 // swapServers takes one server out of the list of a job, "" for none, and puts another one in, in one request: a job must

@@ -42,7 +42,7 @@ func (m *mover) sourceActive() failover.Step {
 
 // stop stops the drivers on the source and notes time and start options first.
 func (m *mover) stop() failover.Step {
-	return failover.Step{ID: stepStop, Writes: []string{factNoted.Name},
+	return failover.Step{ID: stepStop, Writes: []string{factNoted.Name, factResyncedBack.Name},
 		Title: "Note the time and stop the drivers on the source", Target: m.sourceDN, Kind: failover.Change,
 		Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
 		Source: fromVendor + `cache relocation: "note the time", stop, and synchronize from the noted time afterwards`,
@@ -55,9 +55,9 @@ func (m *mover) stop() failover.Step {
 			return m.each(ctx, func(ctx context.Context, driver string) error { return m.stopOn(ctx, m.source, driver) })
 		},
 		Undo: undoing(factNoted, func(ctx context.Context, n stopNote) error {
-			_, missed, err := factDisabled.Load(ctx)
+			missed, err := m.missed(ctx)
 			if err != nil {
-				return err
+				return notApplied(err)
 			}
 			return m.each(ctx, func(ctx context.Context, driver string) error {
 				if !n.States[driver].up() {
@@ -66,23 +66,34 @@ func (m *mover) stop() failover.Step {
 				if err := m.targetInactive(ctx, driver); err != nil {
 					return err
 				}
-				if err := m.startOn(ctx, m.source, driver); err != nil || !missed || m.gap != GapClose {
+				if err := m.startOn(ctx, m.source, driver); err != nil || !missed {
 					return err
 				}
-				// While it was disabled here, events went past its queue, and whether the target had them nobody knows.
-				at, _, err := m.notedTime(ctx, driver)
-				if err != nil {
-					return behind.Effect(err)
-				}
-				return behind.Effect(m.source.ResyncSince(ctx, driver, at))
+				return behind.Effect(m.catchUp(ctx, m.source, driver, m.notedTime, factResyncedBack))
 			})
 		}),
 		Undone: undone(factNoted, func(ctx context.Context, n stopNote) (failover.Observation, error) {
+			missed, err := m.missed(ctx)
+			asked, errAsked := factResyncedBack.Load(ctx)
+			if err = errors.Join(err, errAsked); err != nil {
+				return failover.Observation{}, err
+			}
 			return m.look(ctx, "as they were on the source", func(ctx context.Context, driver string) (failover.Item, error) {
 				s, err := m.source.State(ctx, driver)
-				return failover.Item{Done: s == StateRunning || !n.States[driver].up(), Found: s.String()}, err
+				item := failover.Item{Done: s == StateRunning || !n.States[driver].up(), Found: s.String()}
+				if _, caughtUp := asked[driver]; missed && n.States[driver].up() && !caughtUp {
+					item.Done, item.Found = false, item.Found+", not asked to synchronize what went past it"
+				}
+				return item, err
 			})
 		})}
+}
+
+// missed reports whether events that are to be caught up went past the queues of the source: the drivers were disabled
+// there, and whether the target had them nobody knows.
+func (m *mover) missed(ctx context.Context) (bool, error) {
+	_, disabled, err := factDisabled.Load(ctx)
+	return disabled && m.gap == GapClose, err
 }
 
 // note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers'
@@ -135,23 +146,31 @@ func (m *mover) stopOn(ctx context.Context, s *Server, driver string) error {
 	if err != nil {
 		return notApplied(err)
 	}
-	if state == StateStopped {
-		return nil
-	}
-	if state != StateStopping {
-		if err := unless(ErrWrongState, s.Stop(ctx, driver)); err != nil {
-			return err
-		}
-	}
+	var refused error
+	accepted := false
 	for {
-		state, err := s.State(ctx, driver)
-		if err == nil && state == StateStopped {
+		switch {
+		case err != nil, state == StateStopping:
+		case state == StateStopped:
 			return nil
+		case !accepted:
+			// Invalid request may pass: one that starts may not be stoppable yet, and must not be left running.
+			if refused = s.Stop(ctx, driver); refused != nil && !errors.Is(refused, ErrWrongState) {
+				return refused
+			}
+			accepted = refused == nil
 		}
 		if waitErr := pause(ctx, m.Poll); waitErr != nil {
+			if refused != nil {
+				return refused
+			}
 			return inDoubt("stop driver", driver,
 				"look at the driver's trace on "+s.DN()+"; a shim that ignores the request is cut off after a minute",
-				fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+		}
+		var now State
+		if now, err = s.State(ctx, driver); err == nil {
+			state = now
 		}
 	}
 }
@@ -169,10 +188,17 @@ func (m *mover) targetInactive(ctx context.Context, driver string) error {
 }
 
 func (m *mover) disableSource() failover.Step {
-	return m.looks("disabled on the source", "set them to Disabled on "+m.sourceDN,
-		row(m.source.StartOption, is(StartDisabled))).Step(failover.Step{ID: "disable-source",
-		Writes: []string{factDisabled.Name}, Title: "Disable the drivers on the source", Target: m.sourceDN,
+	looks := m.looks("disabled on the source", "set them to Disabled on "+m.sourceDN,
+		row(m.source.StartOption, is(StartDisabled)))
+	return failover.Step{ID: "disable-source", Writes: []string{factDisabled.Name, factQueues.Name},
+		Title: "Disable the drivers on the source", Target: m.sourceDN,
 		Kind: failover.Change, Timeout: m.allDrivers(m.StopTimeout), Poll: m.Poll,
+		Observe: func(ctx context.Context) (failover.Observation, error) {
+			obs, err := looks.Look(ctx, looks.Observe)
+			queues, errQueues := m.queues(ctx, m.sourceDN)
+			obs.Note = queues
+			return obs, errors.Join(err, errQueues)
+		},
 		Source: fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready"; the start option is a value of that server alone`,
 		Apply: func(ctx context.Context) error {
 			if _, err := factDisabled.Capture(ctx,
@@ -181,7 +207,7 @@ func (m *mover) disableSource() failover.Step {
 			}
 			// A server that was restarted since the stop has started its drivers again: they are stopped once more.
 			return m.each(ctx, func(ctx context.Context, driver string) error {
-				return m.silenceOn(ctx, m.source, driver, nil)
+				return m.silenceOn(ctx, m.source, driver)
 			})
 		},
 		Undo: undoing(factNoted, func(ctx context.Context, n stopNote) error {
@@ -197,7 +223,7 @@ func (m *mover) disableSource() failover.Step {
 				option, was := n.Options[driver]
 				return option.settable(), was
 			})
-		})})
+		})}
 }
 
 func (m *mover) sourceQuiet() failover.Step {

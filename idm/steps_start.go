@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,120 +21,117 @@ func (m *mover) start() failover.Step {
 		Apply: m.startAll, Undo: m.stopAll, Undone: m.allStopped})
 }
 
-// startOn starts a driver and follows it until it has stayed up, or has failed, for which the reason is fetched as far
-// as the directory shows it.
+// startOn starts a driver and follows it until it has stayed up: seen running, and still running after Settle. The
+// engine answers before a start begins (documented), and what it took may come late. It is known not to run only where
+// the start was refused, or was seen to begin and to end.
 func (m *mover) startOn(ctx context.Context, s *Server, driver string) error {
+	const op = "start driver"
 	ctx, cancel := context.WithTimeout(ctx, m.StartTimeout+m.Settle)
 	defer cancel()
-	state, err := s.State(ctx, driver)
-	if err != nil {
+	st, err := s.Status(ctx, driver)
+	switch {
+	case err != nil:
 		return notApplied(err)
+	case st.State == StateStopping, st.State == StateGettingSchema:
+		return unmet(op, driver, "run again when it has stopped", "it is "+st.State.String()+" on "+s.DN())
+	case st.out():
+		return unmet(op, driver, "set it to Manual first", "it is disabled on "+s.DN())
 	}
+	trace := "the driver's trace on " + s.DN() + " (policy, GCV, password, shim, Remote Loader, activation)"
+	logged, errLogged := s.StatusLog(ctx, driver)
+	state := st.State
+	var refused error
 	if state == StateStopped {
-		option, err := s.StartOption(ctx, driver)
-		if err != nil {
-			return notApplied(err)
-		}
-		if option == StartDisabled {
-			return unmet("start driver", driver, "set it to Manual first", "it is disabled on "+s.DN())
-		}
 		// What a driver that is starting already answers is not published: invalid request means "look again".
-		if err := unless(ErrWrongState, s.Start(ctx, driver)); err != nil {
-			return err
+		if refused = s.Start(ctx, driver); refused != nil && !errors.Is(refused, ErrWrongState) {
+			return refused
 		}
 	}
-	return m.judge(ctx, s, driver)
-}
-
-// judge watches a driver that was asked to start. Up means: seen running, and still running when Settle has passed.
-func (m *mover) judge(ctx context.Context, s *Server, driver string) error {
-	began := time.Now()
-	var up time.Time
-	begun := false
-	for {
-		state, err := s.State(ctx, driver)
+	asked := time.Now()
+	var up time.Time // since when it runs
+	for begun := state != StateStopped; ; {
+		// The first looks follow each other closely: a start may fail at once.
+		if waitErr := pause(ctx, min(m.Poll, 20*time.Millisecond+time.Since(asked)/4)); waitErr != nil {
+			return inDoubt(op, driver, "look at "+trace,
+				fmt.Errorf("%w: last seen %s: %w", failover.ErrNotObserved, state, errors.Join(refused, waitErr, err)))
+		}
+		var now State
+		if now, err = s.State(ctx, driver); err == nil {
+			state = now
+		}
 		switch {
+		case err != nil && unanswered(err):
 		case err != nil:
-			if ctx.Err() == nil && !unanswered(err) {
-				return inDoubt("start driver", driver, "observe the driver on "+s.DN(), err)
-			}
+			return inDoubt(op, driver, "observe the driver on "+s.DN(), err)
+		case state == StateRunning && up.IsZero():
+			begun, up = true, time.Now()
+		case state == StateRunning && time.Since(up) >= m.Settle:
+			return nil
 		case state == StateRunning:
-			if up.IsZero() {
-				up = time.Now()
-			}
-			if time.Since(up) >= m.Settle {
-				return nil
-			}
-		case state == StateStopped && (begun || !up.IsZero() || time.Since(began) >= m.Settle):
-			return m.startFailed(ctx, s, driver, !up.IsZero())
 		case state != StateStopped:
 			begun, up = true, time.Time{}
-		}
-		if waitErr := pause(ctx, m.Poll); waitErr != nil {
-			return inDoubt("start driver", driver, "look at the driver's trace on "+s.DN(),
-				fmt.Errorf("%w: it is %s: %w", failover.ErrNotObserved, state, errors.Join(waitErr, err)))
+		case begun, time.Since(asked) >= m.Settle:
+			words := "" // of the engine, since the start
+			if now, logErr := s.StatusLog(ctx, driver); logErr == nil && errLogged == nil {
+				words = strings.Join(slices.DeleteFunc(now, func(w string) bool { return slices.Contains(logged, w) }), " / ")
+			}
+			if !begun && words != "" { // it began between two looks, unless it is only beginning now
+				now, lookErr := s.State(ctx, driver)
+				begun = lookErr == nil && now == StateStopped
+			}
+			switch {
+			case begun:
+				return notDone(op, driver, "read "+trace+", repair it, and run again",
+					fmt.Errorf("%w: it was started and has stopped: %s", failover.ErrNotObserved,
+						cmp.Or(clipText(words, 500), "no reason could be read from the directory")))
+			case refused != nil:
+				return refused
+			}
+			return inDoubt(op, driver, "look whether it comes up, and at "+trace+"; if it failed, repair it and run again",
+				fmt.Errorf("%w: the start was accepted and not seen to begin", failover.ErrNotObserved))
 		}
 	}
 }
 
-func (m *mover) startFailed(ctx context.Context, s *Server, driver string, wasUp bool) error {
-	what := "the start failed"
-	if wasUp {
-		what = "it came up and stopped again"
-	}
-	if reason := s.StatusLog(ctx, driver); reason != "" {
-		what += ": " + reason
-	} else {
-		what += "; no reason could be read from the directory"
-	}
-	return notDone("start driver", driver, "read the driver's trace on "+s.DN()+" (policy, GCV, password, missing shim, "+
-		"Remote Loader not reachable, activation), repair it, and run again",
-		fmt.Errorf("%w: %s", failover.ErrNotObserved, what))
-}
-
-// statusLogText is how much of a status log is worth showing.
-const statusLogText = 500
-
-// StatusLog returns the newest words of DirXML-StatusLog of a driver's channels on this server, "" when there are none
-// or they cannot be read. The layout of the values is not published; they are passed on as text.
-func (s *Server) StatusLog(ctx context.Context, driverDN string) string {
-	var last []string
+// StatusLog returns what stands in DirXML-StatusLog of a driver's channels on this server, each value on one line.
+// Their layout is not published; they are passed on as text.
+func (s *Server) StatusLog(ctx context.Context, driverDN string) (words []string, err error) {
 	for e, err := range s.Entries(ctx, Query{Base: driverDN, Scope: ScopeSubtree, Filter: "(DirXML-StatusLog=*)",
 		Attributes: []string{"DirXML-StatusLog"}}) {
 		if err != nil {
-			return ""
+			return nil, err
 		}
-		if values := e.Texts("DirXML-StatusLog"); len(values) > 0 {
-			last = append(last, strings.Join(strings.Fields(values[len(values)-1]), " "))
+		for _, text := range e.Texts("DirXML-StatusLog") {
+			words = append(words, strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " "))
 		}
 	}
-	text := strings.ToValidUTF8(strings.Join(last, " / "), "?")
-	if len(text) > statusLogText {
-		text = strings.ToValidUTF8(text[:statusLogText], "") + "…"
-	}
-	return text
+	return words, nil
 }
 
 // closeGap synchronizes what happened since the noted time, which is each driver's own: one that was behind when it was
 // stopped has to go back further.
 func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Time, bool, error)) failover.Step {
-	return failover.Step{ID: "close-gap", Writes: m.ofDrivers("idm/resynced"),
+	return failover.Step{ID: "close-gap", Writes: []string{factResynced.Name},
 		Title: "Close the gap: synchronize what changed since the noted time", Target: m.Target.DN(), Kind: failover.Change,
 		Poll: m.Poll, Timeout: m.allDrivers(m.StartTimeout),
 		Source: fromVendor + `cache relocation: start without automatic synchronization, then "synchronize from the noted time" to pick up lost events`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "synchronized since the noted time",
-				func(ctx context.Context, driver string) (failover.Item, error) {
-					at, ok, err := m.factResynced(driver).Load(ctx)
+			asked, err := factResynced.Load(ctx)
+			n, _, errNoted := factNoted.Load(ctx)
+			if err = errors.Join(err, errNoted); err != nil {
+				return failover.Observation{}, err
+			}
+			obs, err := m.look(ctx, "asked to synchronize since the noted time",
+				func(_ context.Context, driver string) (failover.Item, error) {
+					at, ok := asked[driver]
 					if !ok {
-						return failover.Item{Found: "not synchronized"}, err
+						return failover.Item{Found: "not asked to synchronize"}, nil
 					}
-					n, _, noteErr := factNoted.Load(ctx)
-					found := "synchronized since " + at.UTC().Format(time.RFC3339)
+					found := "asked to synchronize since " + at.UTC().Format(time.RFC3339)
 					if why := n.Unread[driver]; why != "" {
 						found += "; how far it was behind when it was stopped is not known: " + why
 					}
-					return failover.Item{Done: true, Found: found}, errors.Join(err, noteErr)
+					return failover.Item{Done: true, Found: found}, nil
 				})
 			var earliest time.Time
 			for _, driver := range m.Drivers {
@@ -155,23 +153,31 @@ func (m *mover) closeGap(since func(ctx context.Context, driver string) (time.Ti
 			return obs, nil
 		},
 		Apply: m.forEach(func(ctx context.Context, driver string) error {
-			if _, already, err := m.factResynced(driver).Load(ctx); already || err != nil {
-				return notApplied(err)
-			}
-			at, ok, err := since(ctx, driver)
-			if err != nil {
-				return notApplied(err)
-			}
-			if !ok {
-				return unmet("close gap", driver, "run the procedure from its beginning, so that the time is noted",
-					"no time was noted")
-			}
-			if err := m.Target.ResyncSince(ctx, driver, at); err != nil {
-				return err
-			}
-			return m.factResynced(driver).Save(ctx, at)
+			return m.catchUp(ctx, m.Target, driver, since, factResynced)
 		}),
 		Undo: failover.NothingToUndo}
+}
+
+// catchUp asks a driver once to synchronize what happened since a time, and keeps that it was asked. How far the engine
+// has come with it cannot be observed.
+func (m *mover) catchUp(ctx context.Context, s *Server, driver string,
+	since func(ctx context.Context, driver string) (time.Time, bool, error), asked failover.FactMap[time.Time]) error {
+	before, err := asked.Load(ctx)
+	if _, already := before[driver]; already || err != nil {
+		return notApplied(err)
+	}
+	at, ok, err := since(ctx, driver)
+	if err != nil {
+		return notApplied(err)
+	}
+	if !ok {
+		return unmet("close gap", driver, "run the procedure from its beginning, so that the time is noted",
+			"no time was noted")
+	}
+	if err := s.ResyncSince(ctx, driver, at); err != nil {
+		return err
+	}
+	return asked.Put(ctx, driver, at)
 }
 
 // verify is the last look: running here, and not there. A driver on Manual does not come back by itself when the server
@@ -193,12 +199,17 @@ func (m *mover) verify() failover.Step {
 		Target: m.Target.DN(), Kind: failover.Change, Timeout: m.allDrivers(m.StartTimeout + m.Settle), Poll: m.Poll,
 		Attempts: 1, Source: fromVendor + `"A driver must run on one server only"`,
 		Observe: func(ctx context.Context) (failover.Observation, error) {
-			obs, err := m.look(ctx, "running on the target only", see)
-			if err == nil && m.trySource != nil {
-				out, sourceErr := m.lookAtSource(ctx)
-				if err = sourceErr; !out.Done {
-					obs.Done, obs.Found = false, obs.Found+"; "+out.Found
+			wanted := "running on the target"
+			if m.source != nil {
+				wanted += " only"
+			}
+			obs, err := m.look(ctx, wanted, see)
+			if err == nil && m.source == nil {
+				out := failover.Observation{Done: true, Found: "the source was not looked at"}
+				if m.trySource != nil {
+					out, err = m.lookAtSource(ctx)
 				}
+				obs.Done, obs.Found = obs.Done && out.Done, obs.Found+"; "+out.Found
 			}
 			obs.Would = "start again what has stopped; what is active on the source is refused"
 			return obs, err

@@ -246,7 +246,7 @@ func (m *mover) targetQuiet() failover.Step {
 }
 
 func (m *mover) enable() failover.Step {
-	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name},
+	return failover.Step{ID: stepEnable, Writes: []string{factBefore.Name}, Shares: []string{factQueues.Name},
 		Title: "Enable the drivers on the target: Manual, without synchronization", Target: m.Target.DN(),
 		Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"Enable the drivers on the new server. Set them to Manual (later, when all id good, change to Auto-Start). When changing from Disabled to Manual/Auto-Start choose to NOT synchronize data (use the checkbox) and then click Apply/Ok."`,
@@ -278,13 +278,15 @@ func (m *mover) enable() failover.Step {
 				if before[driver] != StartDisabled {
 					return nil // it was enabled here before the run
 				}
-				_, err := m.disable(ctx, m.Target, driver)
-				return err
+				return m.disable(ctx, m.Target, driver)
 			})
 		}),
 		Undone: undone(factBefore, func(ctx context.Context, before map[string]StartOption) (failover.Observation, error) {
-			return m.lookOptions(ctx, m.Target,
+			obs, err := m.lookOptions(ctx, m.Target,
 				func(driver string) (StartOption, bool) { return StartDisabled, before[driver] == StartDisabled })
+			queues, errQueues := m.queues(ctx, m.Target.DN())
+			obs.Found = strings.TrimSuffix(obs.Found+"; "+queues, "; ")
+			return obs, errors.Join(err, errQueues)
 		})}
 }
 
@@ -324,13 +326,10 @@ func (m *mover) confirmGood() failover.Step {
 func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, error) {
 	n, known, err := factNoted.Load(ctx)
 	manual := n.Options[driver].settable() == StartManual
-	if err == nil && !known && m.export != "" {
-		src, closer, err := OpenExport(m.export)
-		if err != nil {
-			return StartAuto, err
-		}
-		defer closer.Close() //nolint:errcheck // only read
-		manual = slices.ContainsFunc(src.Manifest.Drivers, func(d ManifestDriver) bool {
+	if err == nil && !known {
+		var kept Manifest
+		kept, err = m.exportManifest()
+		manual = slices.ContainsFunc(kept.Drivers, func(d ManifestDriver) bool {
 			return SameDN(d.DN, driver) &&
 				(d.StartOption == StartManual.String() || d.StartOption == StartOverflowManual.String())
 		})
@@ -384,14 +383,4 @@ func (m *mover) auto() failover.Step {
 // the run.
 func beforeAuto(before map[string]StartOption, driver string) StartOption {
 	return cmp.Or(before[driver], StartManual)
-}
-
-// optionIfServed returns the start option of a driver; where no engine serves it yet, as before the target was added to
-// the driver set, it is as good as disabled.
-func (s *Server) optionIfServed(ctx context.Context, driverDN string) (StartOption, error) {
-	o, err := s.StartOption(ctx, driverDN)
-	if notServed(err) {
-		return StartDisabled, nil
-	}
-	return o, err
 }

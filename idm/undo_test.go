@@ -281,3 +281,86 @@ func TestAnUndoStartsWhatWasStarting(t *testing.T) {
 	require.NoError(t, err, "%s", r)
 	require.Equal(t, idmtest.StateRunning, m.tree.Server("srv1").State(driver))
 }
+
+// A synchronization that the source did not take is not forgotten because the drivers run again: without it the events
+// of the time between are missing for good.
+func TestAnUndoIsNotDoneBeforeTheGapIsClosed(t *testing.T) {
+	for name, fault := range map[string]idmtest.Injection{
+		"refused": {Kind: idmtest.FaultRefusal, NDS: -672, Times: -1}, "lost": {Kind: idmtest.FaultDropRequest, Times: -1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMove(t, smallPair())
+			p := m.switchover("srv1", "srv2")
+			j := failovertest.Journal(t)
+			_, err := p.Run(t.Context(), notGood(j))
+			require.ErrorIs(t, err, failover.ErrWaiting)
+			fault.Server, fault.Extended = "srv1", 23
+			bad := m.tree.Inject(fault)
+			r, err := within(p, "stop/stop", 3*time.Second).Undo(t.Context(), options(j))
+			require.Error(t, err)
+			require.NotEmpty(t, failover.NextOf(err))
+			s, _ := r.Step("stop/stop")
+			require.NotEqual(t, failover.StatusUndone, s.Status)
+			bad.Remove()
+			r, err = p.Undo(t.Context(), options(j))
+			require.NoError(t, err, "%s", r)
+			require.Equal(t, failover.ResultUndone, r.Result)
+			m.stand("srv1", "srv2", idmtest.StartAuto)
+		})
+	}
+}
+
+// Where a job runs again is not known before its engine was told, and who could not tell it says so.
+func TestAnUndoOfTheJobsTellsTheEngine(t *testing.T) {
+	undo := func(t *testing.T, fault idmtest.Injection) (*move, failover.Procedure, *failover.Journal, *idmtest.Injected) {
+		m := newMove(t, smallPair())
+		p := m.switchover("srv1", "srv2")
+		j := failovertest.Journal(t)
+		_, err := p.Run(t.Context(), notGood(j))
+		require.ErrorIs(t, err, failover.ErrWaiting)
+		fault.Kind, fault.Server, fault.Extended, fault.Times = idmtest.FaultRefusal, "srv2", 53, -1
+		return m, p, j, m.tree.Inject(fault)
+	}
+	t.Run("refused", func(t *testing.T) {
+		m, p, j, bad := undo(t, idmtest.Injection{NDS: -672})
+		r, err := within(p, "moved/jobs", time.Second).Undo(t.Context(), options(j))
+		require.Error(t, err)
+		s, _ := r.Step("moved/jobs")
+		require.NotEqual(t, failover.StatusUndone, s.Status)
+		bad.Remove()
+		r, err = p.Undo(t.Context(), options(j))
+		require.NoError(t, err, "%s", r)
+		for _, job := range m.tree.Jobs() {
+			require.True(t, m.tree.Server("srv1").RunsJob(job))
+			require.False(t, m.tree.Server("srv2").RunsJob(job))
+		}
+	})
+	t.Run("not known there", func(t *testing.T) {
+		_, p, j, _ := undo(t, idmtest.Injection{Code: 2, Text: "unrecognized extended operation"})
+		r, err := p.Undo(t.Context(), options(j))
+		require.NoError(t, err)
+		s, _ := r.Step("moved/jobs")
+		for _, row := range s.Items {
+			require.Contains(t, row.Found, "the engine could not be told")
+		}
+	})
+}
+
+// A job that somebody has deleted since keeps nobody from going on or back.
+func TestADeletedJobKeepsNobody(t *testing.T) {
+	m := newMove(t, smallPair())
+	job := "cn=Check," + m.drivers[0]
+	p := m.switchover("srv1", "srv2")
+	j := failovertest.Journal(t)
+	bad := m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", Op: idmtest.OperationModify,
+		NDS: -672, Times: -1, If: func(r idmtest.Request) bool { return slices.Contains(r.Attributes, "DirXML-ServerList") }})
+	_, err := p.Run(t.Context(), options(j))
+	require.Error(t, err)
+	require.NoError(t, open(t, m.tree, "srv2").Delete(t.Context(), job))
+	bad.Remove()
+	_, err = p.Run(t.Context(), notGood(j))
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	r, err := p.Undo(t.Context(), options(j))
+	require.NoError(t, err, "%s", r)
+	m.stand("srv1", "srv2", idmtest.StartAuto)
+}

@@ -88,11 +88,11 @@ func watch(ctx context.Context, out io.Writer, config string, args []string) (er
 			fmt.Fprintf(out, "%s %s does not answer\n", at, s.Home.DN)
 		case g.Acted:
 			fmt.Fprintf(out, "%s disabled and stopped on %s; before: %s\n", at, s.Home.DN, g.Found.Found)
-			for _, driver := range slices.Sorted(maps.Keys(g.Waited)) {
-				fmt.Fprintf(out, "%s %s: %s\n", at, driver, g.Waited[driver])
-			}
 		default:
 			fmt.Fprintf(out, "%s %s\n", at, g.Found.Found)
+		}
+		for _, driver := range slices.Sorted(maps.Keys(g.Waited)) {
+			fmt.Fprintf(out, "%s %s: %s\n", g.At.Format(time.RFC3339), driver, g.Waited[driver])
 		}
 	})
 }

@@ -102,6 +102,8 @@ type Behaviour struct {
 	Reason string
 	// StartTime and StopTime replace those of the tree when they are not 0.
 	StartTime, StopTime time.Duration
+	// BeginAfter is how long a start that was accepted waits before the driver is seen starting.
+	BeginAfter time.Duration
 	// StallStart keeps the driver in state starting for ever.
 	StallStart bool
 	// HoldEvents makes a running driver keep its events in the cache, as one whose application is slow or away.

@@ -19,8 +19,9 @@ type node struct {
 
 	shared    attrSet
 	local     map[string]attrSet
-	password  string // digest; the clear text is not kept
-	partition bool   // root of a partition
+	lag       map[string]attrSet // what a server still shows in the place of what is shared, see Server.Lag
+	password  string             // digest; the clear text is not kept
+	partition bool               // root of a partition
 	created   time.Time
 	modified  time.Time
 	revision  int
@@ -83,6 +84,9 @@ func (n *node) stored(t *attrType, server string) [][]byte {
 	key := strings.ToLower(t.name)
 	if t.has(perServer) {
 		return n.local[server][key].values
+	}
+	if old, lags := n.lag[server][key]; lags {
+		return old.values
 	}
 	return n.shared[key].values
 }

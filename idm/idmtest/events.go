@@ -1,6 +1,7 @@
 package idmtest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -257,6 +258,26 @@ func (s *Server) Behave(driver string, b Behaviour) bool {
 	s.tree.markDriver(s, n.id)
 	s.tree.commit()
 	return true
+}
+
+// Lag lets this server show a replicated attribute as it is now, whatever is written to it through others, until the
+// returned function lets the changes come. It does not outlast the process.
+func (s *Server) Lag(dn, attribute string) (catchUp func()) {
+	s.tree.lock()
+	defer s.tree.mu.Unlock()
+	n, at := s.tree.find(dn), s.tree.schema.attr(attribute)
+	key := strings.ToLower(at.name)
+	old := attrSet{key: n.shared[key]}
+	maps.Copy(old, n.lag[s.name])
+	if n.lag == nil {
+		n.lag = map[string]attrSet{}
+	}
+	n.lag[s.name] = old
+	return func() {
+		s.tree.lock()
+		defer s.tree.mu.Unlock()
+		delete(n.lag[s.name], key)
+	}
 }
 
 func sortedKeys[V any](m map[int]V) []int {

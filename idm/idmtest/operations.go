@@ -116,6 +116,11 @@ func start(k *call) *result {
 	if k.d.Option == StartDisabled || k.d.State != StateStopped {
 		return nds(-641)
 	}
+	if wait := k.d.Behaviour.BeginAfter; wait > 0 {
+		k.d.Next = []transition{{To: StateStarting, At: k.tree.now().Add(wait)}}
+		k.tree.markDriver(k.srv, k.n.id)
+		return &result{}
+	}
 	k.tree.startDriver(k.srv, k.n, k.d)
 	return &result{}
 }

@@ -9,9 +9,9 @@
 // A file of a whole driver set, or of a part of a driver, is refused for what it is.
 //
 // Contents of XML attributes keep their bytes. A policy is cut out of the file as it stands, never parsed and
-// printed again. A plain XML declaration in front of it is left out, because the file has the same one. What else the
-// format has no room for in front of or behind the root element is written as a processing instruction inside the
-// enclosing element; that other importers ignore it is not proven.
+// printed again. A plain XML declaration in front of it is left out, because the file has the same one. What else
+// stands in front of it is written as a processing instruction inside the enclosing element; that other importers
+// ignore it is not proven.
 //
 // Hostile files are refused with file, line, element and reason: document types and entities, more depth, attributes
 // or bytes than the limits allow, encodings other than UTF-8, names bound twice, and files that end too early.

@@ -23,8 +23,6 @@ const (
 	QueryDriverPassword
 	// QueryNamedPassword asks for a named password.
 	QueryNamedPassword
-	// QueryRemoteLoaderPassword asks for the password of the Remote Loader.
-	QueryRemoteLoaderPassword
 	// QueryJobServers asks which servers run a job.
 	QueryJobServers
 	// QueryJobScope asks which objects a job works on.
@@ -99,7 +97,6 @@ type element struct {
 	form      form
 	query     QueryKind
 	inherits  bool // where it is not set, exports say inherit="true"
-	old       bool // only in files that earlier versions of this library wrote
 }
 
 var attributeElements = []element{
@@ -134,7 +131,6 @@ var attributeElements = []element{
 	{name: "named-password", form: asPassword, query: QueryNamedPassword},
 	{name: "application-schema", attribute: "DirXML-ApplicationSchema", form: asXML},
 	{name: "pkg-initial-states", form: asStamps},
-	{name: "remote-loader-password-query", form: asQuery, query: QueryRemoteLoaderPassword, old: true},
 }
 
 const startOption = "driver-start-option"

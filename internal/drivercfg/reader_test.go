@@ -187,8 +187,6 @@ func TestRefusals(t *testing.T) {
 			"policy-set=\"1\"/></policy-linkage></attributes>"), 2, "<linkage-item>", `"order" is "x"`},
 		{"named password without name", wrap("<attributes><named-password-query/></attributes>"), 2, "<named-password-query>",
 			`"name" is missing`},
-		{"forged epilog", wrap("<children><rule name=\"a\"><policy/><?failover-epilog Cg==?><evil/></rule></children>"), 2,
-			"<?failover-epilog", "in front of the end"},
 		{"not utf-8", wrap("<children><rule name=\"M\xfcller\"/></children>"), 2, "<children>", "not well-formed"},
 	}
 	for _, tt := range tests {
@@ -307,7 +305,7 @@ func FuzzReader(f *testing.F) {
 	}
 	f.Add(data)
 	f.Add([]byte(wrap("<attributes><trace-level value='1'/></attributes><children><rule name='a'><?failover-prolog " +
-		"PD94?><p/><?failover-epilog Cg==?></rule></children>")))
+		"PD94?><p/></rule></children>")))
 	f.Add([]byte(wrap("<children><jobs><ds-object ds-object-class='DirXML-Job' " +
 		"ds-object-name='j'><ds-attributes><ds-attribute ds-attr-name='XmlData'><ds-value " +
 		"base64-encoded='true'>PG==</ds-value></ds-attribute></ds-attributes></ds-object></jobs></children>")))

@@ -314,14 +314,14 @@ func (s *scanner) xmlValue(name string) ([]byte, error) {
 	}
 	core := trimXML(c.raw)
 	switch {
-	case len(core) == 0 && len(c.prolog) == 0 && len(c.epilog) == 0:
+	case len(core) == 0 && len(c.prolog) == 0:
 		return nil, nil
 	case c.loose:
 		return nil, s.refuse(line, tag(name), "expected one XML element inside, found text")
 	case c.elements != 1:
 		return nil, s.refuse(line, tag(name), "expected one XML element inside, found %d", c.elements)
 	}
-	return append(append(c.prolog, core...), c.epilog...), nil
+	return append(c.prolog, core...), nil
 }
 
 // content is what stood inside of an element.
@@ -331,7 +331,6 @@ type content struct {
 	elements int
 	loose    bool   // text beside the elements
 	prolog   []byte // what our own writer could not put inside
-	epilog   []byte
 }
 
 // value is what stood inside: the one element as it is written, or the text.
@@ -339,31 +338,24 @@ func (c content) value() []byte {
 	if c.elements == 0 {
 		return c.text
 	}
-	return append(append(c.prolog, trimXML(c.raw)...), c.epilog...)
+	return append(c.prolog, trimXML(c.raw)...)
 }
 
-// Processing instructions for what the format has no room for.
-const (
-	piProlog = "failover-prolog"
-	piEpilog = "failover-epilog" // only in files that earlier versions of this library wrote
-)
+// piProlog is the processing instruction for what the format has no room for.
+const piProlog = "failover-prolog"
 
 // inside reads to the end of the element just begun and returns what stood in it.
 func (s *scanner) inside() (content, error) {
 	var c content
 	depth := len(s.stack)
-	begin := s.dec.InputOffset()
-	s.src.forget(begin)
+	from := s.dec.InputOffset()
+	s.src.forget(from)
 	s.hold, s.outside = true, depth
 	defer func() { s.hold = false }()
-	from, to := begin, int64(-1)
 	for {
 		tok, err := s.next()
 		if err != nil {
 			return c, err
-		}
-		if to >= 0 && len(s.stack) >= depth {
-			return c, s.refuse(s.line, "<?"+piEpilog, "stands in front of the end of the value")
 		}
 		switch t := tok.(type) {
 		case xml.StartElement:
@@ -372,28 +364,20 @@ func (s *scanner) inside() (content, error) {
 			}
 		case xml.EndElement:
 			if len(s.stack) < depth {
-				if to < 0 {
-					to = s.start
-				}
-				c.raw = bytes.Clone(s.src.since(from, max(from, to)))
+				c.raw = bytes.Clone(s.src.since(from, s.start))
 				return c, nil
 			}
 		case xml.CharData:
 			c.text = append(c.text, t...)
 			c.loose = c.loose || len(s.stack) == depth && len(trimXML(t)) > 0
 		case xml.ProcInst:
-			if len(s.stack) != depth || t.Target != piProlog && t.Target != piEpilog {
+			if len(s.stack) != depth || t.Target != piProlog {
 				break
 			}
-			kept, err := decodeBase64(t.Inst)
-			if err != nil {
+			if c.prolog, err = decodeBase64(t.Inst); err != nil {
 				return c, s.refuse(s.line, "<?"+t.Target, "bad base64: %v", err)
 			}
-			if t.Target == piProlog {
-				c.prolog, from = kept, s.dec.InputOffset()
-			} else {
-				c.epilog, to = kept, s.start
-			}
+			from = s.dec.InputOffset()
 		}
 	}
 }

