@@ -670,3 +670,28 @@ func TestWhatIsUnderWayCannotBeResolved(t *testing.T) {
 	assert.Empty(t, rep.Decisions)
 	require.NoError(t, j.Close())
 }
+
+// What somebody agreed to take back is looked at again behind the answer, which may have taken an hour, as a change is.
+func TestAnUndoThatFindsSomethingElseIsAskedAboutAgain(t *testing.T) {
+	w, j, found := newWorld(), journal(t), "two schedules"
+	s := w.change("a")
+	look := s.Observe
+	s.Observe = func(ctx context.Context) (failover.Observation, error) {
+		obs, err := look(ctx)
+		obs.Found = found
+		return obs, err
+	}
+	p := procedure(s)
+	_, err := p.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	var asked []string
+	o := options(j)
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		asked = append(asked, q.Observation.Found)
+		found = "three schedules"
+		return failover.Approval{}, nil
+	}
+	_, err = p.Undo(t.Context(), o)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"two schedules", "three schedules"}, asked)
+}
