@@ -15,16 +15,35 @@ import (
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
 
+// guardOf guards srv1, to which it connects, while the drivers belong on srv2.
+func guardOf(t *testing.T, m *move, settings ...func(*idm.Config)) idm.GuardOptions {
+	return idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
+		OldDN: "cn=srv1,ou=servers,o=system",
+		Dial: func(ctx context.Context) (*idm.Server, error) {
+			return idm.Dial(ctx, asAdmin(m.tree, "srv1", settings...))
+		}}
+}
+
+// watchRound watches until one round was reported.
+func watchRound(t *testing.T, o idm.GuardOptions) idm.GuardSighting {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var seen []idm.GuardSighting
+	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
+		seen = append(seen, s)
+		cancel()
+	}))
+	require.Len(t, seen, 1)
+	return seen[0]
+}
+
 func TestGuardOldServer(t *testing.T) {
 	m := newMove(t, pair())
 	old := m.tree.Server("srv1")
 	old.Kill()
 	m.mustRun(m.failover(nil), "failover")
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-		OldDN: "cn=srv1,ou=servers,o=system",
-		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, asAdmin(m.tree, "srv1", callTimeout(10*time.Second)))
-		}, Poll: 2 * time.Millisecond, Wait: time.Minute, StopTimeout: time.Minute}
+	o := guardOf(t, m, callTimeout(10*time.Second))
+	o.Poll, o.Wait, o.StopTimeout = 2*time.Millisecond, time.Minute, time.Minute
 	p, err := idm.GuardOldServer(o)
 	require.NoError(t, err)
 	time.AfterFunc(50*time.Millisecond, func() { _ = old.Start() })
@@ -48,11 +67,8 @@ func TestWatchOldServer(t *testing.T) {
 	old := m.tree.Server("srv1")
 	old.Kill()
 	m.mustRun(m.failover(nil), "failover")
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-		OldDN: "cn=srv1,ou=servers,o=system",
-		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, asAdmin(m.tree, "srv1", callTimeout(10*time.Second)))
-		}, Poll: 2 * time.Millisecond, StopTimeout: time.Minute}
+	o := guardOf(t, m, callTimeout(10*time.Second))
+	o.Poll, o.StopTimeout = 2*time.Millisecond, time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := make(chan idm.GuardSighting, 100)
 	ended := make(chan error, 1)
@@ -93,9 +109,8 @@ func TestAWatchThatIsEndedTellsWhatItDid(t *testing.T) {
 		}
 		cancel()
 	}()
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-		OldDN: "cn=srv1,ou=servers,o=system", Poll: time.Millisecond,
-		Dial: func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
+	o := guardOf(t, m)
+	o.Poll = time.Millisecond
 	var seen []idm.GuardSighting
 	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) { seen = append(seen, s) }))
 	require.Len(t, seen, 1)
@@ -107,11 +122,7 @@ func TestAWatchThatIsEndedTellsWhatItDid(t *testing.T) {
 // The guard never stops a driver that is enabled nowhere else.
 func TestGuardLeavesTheOnlyActiveServerAlone(t *testing.T) {
 	m := newMove(t, pair())
-	p, err := idm.GuardOldServer(idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers,
-		Active: open(t, m.tree, "srv2"), OldDN: "cn=srv1,ou=servers,o=system",
-		Dial: func(ctx context.Context) (*idm.Server, error) {
-			return idm.Dial(ctx, asAdmin(m.tree, "srv1"))
-		}})
+	p, err := idm.GuardOldServer(guardOf(t, m))
 	require.NoError(t, err)
 	_, err = m.run(p, "guard")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
@@ -125,16 +136,15 @@ func TestTheGuardsTriesAreShort(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	asked := 0
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-		OldDN: "cn=srv1,ou=servers,o=system", StopTimeout: time.Hour,
-		Dial: func(ctx context.Context) (*idm.Server, error) {
-			at, limited := ctx.Deadline()
-			require.True(t, limited && time.Until(at) < time.Minute)
-			if asked++; asked == 2 {
-				cancel()
-			}
-			return nil, idm.ErrUnreachable
-		}}
+	o := guardOf(t, m)
+	o.StopTimeout, o.Dial = time.Hour, func(ctx context.Context) (*idm.Server, error) {
+		at, limited := ctx.Deadline()
+		require.True(t, limited && time.Until(at) < time.Minute)
+		if asked++; asked == 2 {
+			cancel()
+		}
+		return nil, idm.ErrUnreachable
+	}
 	require.ErrorIs(t, idm.WatchOldServer(ctx, o, time.Millisecond, nil), failover.ErrInvalid)
 	require.NoError(t, idm.WatchOldServer(ctx, o, time.Millisecond, func(idm.GuardSighting) {}))
 	require.Equal(t, 2, asked)
@@ -147,16 +157,9 @@ func TestAWatchSeesWhatItDid(t *testing.T) {
 		require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), d, idm.StartManual, idm.ResyncNone))
 	}
 	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultEmptySuccess, Server: "srv1", Extended: 9, Times: -1})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-		OldDN: "cn=srv1,ou=servers,o=system",
-		Dial:  func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
-	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
-		require.True(t, s.Acted)
-		require.ErrorIs(t, s.Err, failover.ErrNotObserved)
-		cancel()
-	}))
+	seen := watchRound(t, guardOf(t, m))
+	require.True(t, seen.Acted)
+	require.ErrorIs(t, seen.Err, failover.ErrNotObserved)
 }
 
 // A server that cannot be asked may run everything: why it does not answer is told.
@@ -166,16 +169,11 @@ func TestAWatchTellsWhyAServerCannotBeAsked(t *testing.T) {
 		fmt.Errorf("%w: %w", idm.ErrUnreachable, &net.DNSError{Err: "no such host"}):                          true,
 		fmt.Errorf("%w: %w", idm.ErrUnreachable, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}):         false,
 		fmt.Errorf("%w: %w", idm.ErrUnreachable, &net.OpError{Op: "dial", Err: syscall.Errno(syscall.EPERM)}): true} {
-		ctx, cancel := context.WithCancel(t.Context())
-		o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-			OldDN: "cn=srv1,ou=servers,o=system",
-			Dial:  func(context.Context) (*idm.Server, error) { return nil, why }}
-		require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
-			require.False(t, s.Answers)
-			require.Equal(t, told, s.Err != nil, "%v", why)
-			cancel()
-		}))
-		cancel()
+		o := guardOf(t, m)
+		o.Dial = func(context.Context) (*idm.Server, error) { return nil, why }
+		seen := watchRound(t, o)
+		require.False(t, seen.Answers)
+		require.Equal(t, told, seen.Err != nil, "%v", why)
 	}
 }
 
@@ -187,18 +185,8 @@ func TestARefusalBehindALostAnswerLeavesTheGuardInDoubt(t *testing.T) {
 	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), m.drivers[0], idm.StartManual, idm.ResyncNone))
 	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropReply, Server: "srv1", Extended: 9})
 	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv1", Extended: 17, NDS: -672, Times: -1})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-		OldDN: "cn=srv1,ou=servers,o=system",
-		Dial:  func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
-	var seen []idm.GuardSighting
-	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
-		seen = append(seen, s)
-		cancel()
-	}))
-	require.Len(t, seen, 1)
-	require.Equal(t, failover.InDoubt, failover.OutcomeOf(seen[0].Err), "%v", seen[0].Err)
+	seen := watchRound(t, guardOf(t, m))
+	require.Equal(t, failover.InDoubt, failover.OutcomeOf(seen.Err), "%v", seen.Err)
 	require.Equal(t, idmtest.StartManual, m.tree.Server("srv1").StartOption(m.drivers[0]))
 }
 
@@ -212,17 +200,8 @@ func TestAWatchTellsOfAQueueWhoseDisablingWasNotAnswered(t *testing.T) {
 	m.tree.Change()
 	require.NoError(t, open(t, m.tree, "srv2").SetStartOption(t.Context(), driver, idm.StartManual, idm.ResyncNone))
 	m.tree.Inject(idmtest.Injection{Kind: idmtest.FaultDropReply, Server: "srv1", Extended: 9, Skip: 1})
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	o := idm.GuardOptions{DriverSet: idmtest.DriverSetDN, Drivers: m.drivers, Active: open(t, m.tree, "srv2"),
-		OldDN: "cn=srv1,ou=servers,o=system",
-		Dial:  func(ctx context.Context) (*idm.Server, error) { return idm.Dial(ctx, asAdmin(m.tree, "srv1")) }}
-	var seen []idm.GuardSighting
-	require.NoError(t, idm.WatchOldServer(ctx, o, time.Hour, func(s idm.GuardSighting) {
-		seen = append(seen, s)
-		cancel()
-	}))
-	require.Error(t, seen[0].Err)
+	seen := watchRound(t, guardOf(t, m))
+	require.Error(t, seen.Err)
 	require.Equal(t, idmtest.StartDisabled, old.StartOption(driver), "its queue is gone")
-	require.Contains(t, seen[0].Waited[driver], "bytes wait there")
+	require.Contains(t, seen.Waited[driver], "bytes wait there")
 }
