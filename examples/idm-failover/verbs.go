@@ -81,7 +81,8 @@ func watch(ctx context.Context, out io.Writer, config string, args []string) (er
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
 	return idm.WatchOldServer(ctx, s.guard(standby, dial), time.Duration(s.Guard.Interval), func(g idm.GuardSighting) {
-		switch at := g.At.Format(time.RFC3339); {
+		at := g.At.Format(time.RFC3339)
+		switch {
 		case g.Err != nil:
 			fmt.Fprintf(out, "%s not settled: %v\n", at, g.Err)
 		case !g.Answers:
@@ -92,7 +93,7 @@ func watch(ctx context.Context, out io.Writer, config string, args []string) (er
 			fmt.Fprintf(out, "%s %s\n", at, g.Found.Found)
 		}
 		for _, driver := range slices.Sorted(maps.Keys(g.Waited)) {
-			fmt.Fprintf(out, "%s %s: %s\n", g.At.Format(time.RFC3339), driver, g.Waited[driver])
+			fmt.Fprintf(out, "%s %s: %s\n", at, driver, g.Waited[driver])
 		}
 	})
 }
