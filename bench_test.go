@@ -14,12 +14,22 @@ import (
 	"github.com/01b61c5c/failover/failovertest"
 )
 
-// manyChanges is a procedure of n changes, none of which is in effect.
+// manyChanges is a procedure of n changes, none of which is in effect. Its steps themselves cost next to nothing.
 func manyChanges(n int) failover.Procedure {
-	w := newWorld()
-	steps := make([]failover.Step, n)
+	steps, on := make([]failover.Step, n), make([]bool, n)
 	for i := range steps {
-		steps[i] = w.change(stepCount(i))
+		name := stepCount(i)
+		seen := failover.Observation{Found: name + " is off", Would: "throw " + name}
+		steps[i] = failover.Step{ID: name, Title: "Throw " + name, Target: "box", Kind: failover.Change,
+			Observe: func(context.Context) (failover.Observation, error) {
+				seen.Done = on[i]
+				return seen, nil
+			},
+			Apply: func(context.Context) error {
+				on[i] = true
+				return nil
+			},
+			Undo: func(context.Context) error { return nil }}
 	}
 	return failover.Procedure{Name: "bench", Stages: []failover.Stage{{Name: "down", Outage: true, Steps: steps}}}
 }

@@ -193,7 +193,8 @@ func (j *Journal) parse(lines [][]byte) error {
 	default:
 		return damaged(1, err)
 	}
-	j.last, j.lines, j.fold.lastAt = sum, 1, j.head.At
+	j.lines, j.fold.lastAt = 1, j.head.At
+	last := sum
 	var rec record
 	for i, line := range lines[1:] {
 		rec = record{}
@@ -204,7 +205,7 @@ func (j *Journal) parse(lines [][]byte) error {
 		case err != nil:
 		case rec.N != i+1:
 			err = fmt.Errorf("record number %d, want %d", rec.N, i+1)
-		case rec.Prev != j.last:
+		case rec.Prev != string(last):
 			err = errors.New("it does not follow from the line before")
 		default:
 			err = rec.check(j.fold.steps)
@@ -213,8 +214,9 @@ func (j *Journal) parse(lines [][]byte) error {
 			return damaged(i+2, err)
 		}
 		j.fold.apply(&rec)
-		j.last, j.lines = sum, i+2
+		last, j.lines = sum, i+2
 	}
+	j.last = string(last)
 	return nil
 }
 
@@ -237,7 +239,7 @@ func (j *Journal) append(rec record) error {
 		return journalError("write journal", j.store.String(), "open it again", errors.New("it is closed"))
 	}
 	rec.N, rec.Prev, rec.At = j.lines, j.last, time.Now().UTC()
-	raw, err := json.Marshal(rec)
+	raw, err := json.Marshal(&rec)
 	var written record
 	if err == nil {
 		err = decode(raw, &written)

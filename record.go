@@ -178,18 +178,19 @@ func seal(raw []byte) (line []byte, sum string) {
 	return append(append(raw[:len(raw)-1:len(raw)-1], sumField+sum...), sumEnd...), sum
 }
 
-// unseal checks the hash at the end of a line and returns what it was made of, in the memory of buf.
-func unseal(line, buf []byte) (raw []byte, sum string, err error) {
+// unseal checks the hash at the end of a line and returns what it was made of, in the memory of buf, and the hash, in
+// that of the line.
+func unseal(line, buf []byte) (raw, sum []byte, err error) {
 	at := len(line) - len(sumField) - sumLength - len(sumEnd)
 	if at < 1 || !bytes.HasSuffix(line, []byte(sumEnd)) || !bytes.HasPrefix(line[at:], []byte(sumField)) {
-		return buf, "", errors.New("it does not end with a hash of itself")
+		return buf, nil, errors.New("it does not end with a hash of itself")
 	}
 	raw = append(append(buf[:0], line[:at]...), '}')
-	sum = string(line[at+len(sumField) : len(line)-len(sumEnd)])
+	sum = line[at+len(sumField) : len(line)-len(sumEnd)]
 	hash := sha256.Sum256(raw)
 	var text [sumLength]byte
-	if hex.Encode(text[:], hash[:]); string(text[:]) != sum {
-		return raw, "", errors.New("it is not what its own hash was made of")
+	if hex.Encode(text[:], hash[:]); !bytes.Equal(text[:], sum) {
+		return raw, nil, errors.New("it is not what its own hash was made of")
 	}
 	return raw, sum, nil
 }

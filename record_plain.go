@@ -99,6 +99,7 @@ func plainObject[T any](into *T, raw string, fields []plainField[T]) (rest strin
 func plainList[T, E any](fields []plainField[E], field func(*T) *[]E) func(*T, string) (string, bool) {
 	return func(into *T, raw string) (string, bool) {
 		list := field(into)
+		*list = make([]E, 0, 1+max(strings.IndexByte(raw, ']'), 0)/128) // an element takes 100 to 200 bytes usually
 		for sep := byte('['); raw != "" && raw[0] == sep; sep = ',' {
 			var element E
 			var ok bool

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -208,7 +209,7 @@ func (w *fileWriter) Append(line []byte) error {
 		}
 		w.torn = false
 	}
-	_, err := w.file.Write(append(bytes.Clone(line), '\n'))
+	_, err := w.file.Write(slices.Concat(line, []byte("\n")))
 	if err == nil {
 		err = w.file.Sync()
 	}
