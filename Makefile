@@ -11,7 +11,7 @@ PEER_PACKAGES = openssh-server openssh-client openssh-sftp-server ksh dash bash 
 # Tests that go through every order, fault or crash, do something very often, or start very many programs. They run without the
 # race detector, and not in make quick.
 LONG_TESTS = Explore|CalledUnchangedBehind|KillAt|Crash|Fault|EveryStep|Launches|Races|FillsUp|Tombstones|Waited|Undo|Million|Thousand|HundredMeg|$\
-	TwoPairs|TwoDriver|TwoUpgrades|JobBegins|BehindASwitchover|AnswersReach|PlanIsRunAs|SwitchoverAndBack|PersonRunsTheInstaller|RollbackFrom|MarksThat|AtTheGate|RunByHand|PreflightLooks|WhileAMoveWaits|JudgedOverREST|DocumentedWords|FlippedBit|FromTheFile|StartsInPart|ALargeCopy|Grammar|Cost
+	TwoPairs|TwoDriver|TwoUpgrades|JobBegins|BehindASwitchover|AnswersReach|PlanIsRunAs|SwitchoverAndBack|PersonRunsTheInstaller|RollbackFrom|MarksThat|AtTheGate|RunByHand|PreflightLooks|WhileAMoveWaits|JudgedOverREST|DocumentedWords|FlippedBit|FromTheFile|StartsInPart|ALargeCopy|Grammar|Cost|ProcessThatDies|HeapDoesNot
 
 # Packages that make quick leaves out: they kill whole programs, or need real servers.
 SLOW = /examples/drill$$|/examples/symitar-failover$$|/internal/peers$$
@@ -30,9 +30,10 @@ test: peers
 modules:
 	@for mod in $(MODULES); do echo "module $$mod"; (cd $$mod && $(GO) vet ./... && $(GO) test -race ./...) || exit 1; done
 
-# What can be tested within two minutes: no race detector, no real servers, short mode.
+# What can be tested within two minutes: no race detector, no vet, no debug information, no real servers, short mode. Four
+# packages at a time, since most tests wait.
 quick:
-	@PEERS=none $(GO) test -short -skip '$(LONG_TESTS)' $$($(GO) list $(PACKAGES) | grep -vE '$(SLOW)')
+	@PEERS=none $(GO) test -p 4 -ldflags=-w -short -vet=off -skip '$(LONG_TESTS)' $$($(GO) list $(PACKAGES) | grep -vE '$(SLOW)')
 
 # Node.js reads the PowerShell grammar and gcc serves the race detector; both are often there from elsewhere.
 peers:
