@@ -163,7 +163,7 @@ func (w *explored) act(ctx context.Context, action string) (end bool, err error)
 	if action == "run on another machine" {
 		for _, lock := range w.locks {
 			if holder, held, _ := lock.Holder(ctx); held {
-				_ = p.TakeOverLock(ctx, holder, o) // a person knows that the other process is dead
+				_ = p.TakeOverLock(ctx, o, holder) // a person knows that the other process is dead
 				break
 			}
 		}

@@ -400,7 +400,7 @@ func TestSeveralLocksAreTakenOverTogether(t *testing.T) {
 	})
 	t.Run("one belongs to somebody else", func(t *testing.T) {
 		one, _, p := setUp(failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"})
-		err := p.TakeOverLock(t.Context(), gone, options(failovertest.Journal(t)))
+		err := p.TakeOverLock(t.Context(), options(failovertest.Journal(t)), gone)
 		require.ErrorIs(t, err, failover.ErrLocked)
 		assert.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 		assert.Contains(t, err.Error(), "bob")
@@ -419,7 +419,7 @@ func TestSeveralLocksAreTakenOverTogether(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "journal")
 		j, err := failover.CreateJournal(path)
 		require.NoError(t, err)
-		err = p.TakeOverLock(t.Context(), gone, options(j))
+		err = p.TakeOverLock(t.Context(), options(j), gone)
 		require.ErrorIs(t, err, failover.ErrInvalid)
 		assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
 		assert.Equal(t, failover.InDoubt, *j.Report().Decisions[0].Outcome)
@@ -427,8 +427,48 @@ func TestSeveralLocksAreTakenOverTogether(t *testing.T) {
 		two.Fail = nil
 		j, err = failover.OpenJournal(path)
 		require.NoError(t, err)
-		require.NoError(t, p.TakeOverLock(t.Context(), gone, options(j)), "another process takes the rest")
+		require.NoError(t, p.TakeOverLock(t.Context(), options(j), gone), "another process takes the rest")
 	})
+}
+
+// A take-over of several locks that was cut off leaves two holders. Whoever names both gets on; the site plan of the day
+// meets the same when each system has a dead run of its own.
+func TestEveryHolderOfSeveralLocksIsNamed(t *testing.T) {
+	one, two := &failovertest.Lock{}, &failovertest.Lock{}
+	ann := failover.Claim{ID: "ann", Owner: "ann", Purpose: "pair.Switch: night"}
+	bob := failover.Claim{ID: "bob", Owner: "bob", Purpose: "upgrade"}
+	require.NoError(t, one.Acquire(t.Context(), ann))
+	require.NoError(t, two.Acquire(t.Context(), bob))
+	p, err := failover.Join(failover.JoinOptions{Name: "site.Move"}, lockedPart("a", one), lockedPart("b", two),
+		lockedPart("c", failover.Locks(one, two)))
+	require.NoError(t, err)
+	holders, err := p.LockHolders(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []failover.Claim{ann, bob}, holders)
+
+	j := failovertest.Journal(t)
+	for _, some := range [][]failover.Claim{nil, {ann}, {bob}} {
+		err = p.TakeOverLock(t.Context(), options(j), some...)
+		require.Error(t, err)
+		require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+		holders, err = p.LockHolders(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []failover.Claim{ann, bob}, holders, "none without the others")
+	}
+	two.Fail = func(string) error { return failover.Invalid("two", "is down", "start it") }
+	holders, err = p.LockHolders(t.Context())
+	require.ErrorContains(t, err, "is down")
+	require.Equal(t, []failover.Claim{ann}, holders, "what can be read is told")
+	two.Fail = nil
+
+	require.NoError(t, p.TakeOverLock(t.Context(), options(j), ann, bob))
+	decisions := j.Report().Decisions
+	last := decisions[len(decisions)-1].String()
+	require.Contains(t, last, "held by ann for pair.Switch: night")
+	require.Contains(t, last, "held by bob for upgrade")
+	_, err = p.Run(t.Context(), options(j))
+	require.NoError(t, err)
+	require.False(t, one.Held() || two.Held())
 }
 
 // What was taken of several locks and could not be given back is not told as not taken.
@@ -458,7 +498,7 @@ func TestALockThatCannotBeGivenBackIsTold(t *testing.T) {
 		}
 		return nil
 	}
-	require.NoError(t, p.TakeOverLock(t.Context(), failover.Claim{ID: "other"}, options(j)))
+	require.NoError(t, p.TakeOverLock(t.Context(), options(j), failover.Claim{ID: "other"}))
 	_, err = p.Run(t.Context(), options(j))
 	require.ErrorContains(t, err, "read-only")
 	assert.Equal(t, failover.InDoubt, failover.OutcomeOf(err), "the first is given back, the second is not")

@@ -126,20 +126,20 @@ func (l allLocks) Holder(ctx context.Context) (Claim, bool, error) {
 // TakeOver takes every lock over that from holds, and takes those that are free: the earlier holder may have been
 // stopped between two locks.
 func (l allLocks) TakeOver(ctx context.Context, from, to Claim) error {
-	return l.takeOver(ctx, from, to, func(Claim) bool { return false })
+	return l.takeOver(ctx, to, func(holder Claim) bool { return holder.ID == from.ID })
 }
 
-// takeOver also takes what an earlier holder of our journal left. It looks at all locks before it touches one.
-func (l allLocks) takeOver(ctx context.Context, from, to Claim, left func(Claim) bool) error {
+// takeOver takes over what is held by one of the gone. It looks at all locks before it touches one.
+func (l allLocks) takeOver(ctx context.Context, to Claim, gone func(Claim) bool) error {
 	holders, free := make([]Claim, len(l)), make([]bool, len(l))
 	for n, lock := range l {
 		holder, held, err := lock.Holder(ctx)
 		if err != nil {
 			return &Error{Op: "read the lock", Target: to.Purpose, Outcome: NotApplied, Err: err}
 		}
-		if held && holder.ID != from.ID && holder.ID != to.ID && !left(holder) {
+		if held && holder.ID != to.ID && !gone(holder) {
 			return &Error{Op: "take the lock over", Target: to.Purpose, Outcome: NotApplied,
-				Next: "find out what that one does too: none of the locks is taken over without the others",
+				Next: "find out what that one does too, and name every holder: none of the locks is taken over without the others",
 				Err:  fmt.Errorf("%w: %s holds %s for %s", ErrLocked, holder.Owner, l.name(n), holder.Purpose)}
 		}
 		holders[n], free[n] = holder, !held

@@ -124,7 +124,7 @@ func TestARequestForTheLockThatComesLateIsInDoubt(t *testing.T) {
 
 	bob := failover.Claim{ID: "other", Owner: "bob", Purpose: "upgrade"}
 	lock.held, lock.late = bob, true
-	err = p.TakeOverLock(t.Context(), bob, options(j))
+	err = p.TakeOverLock(t.Context(), options(j), bob)
 	require.ErrorIs(t, err, failover.ErrInDoubt)
 	decisions := j.Report().Decisions
 	require.Len(t, decisions, 1)
@@ -143,7 +143,7 @@ func TestNothingIsChangedUnderSomebodyElsesLock(t *testing.T) {
 	assert.Contains(t, err.Error(), "bob")
 	assert.Empty(t, w.thrown)
 
-	require.NoError(t, p.TakeOverLock(t.Context(), other, options(j)))
+	require.NoError(t, p.TakeOverLock(t.Context(), options(j), other))
 	p.Stages[0].Steps[0].Apply = func(ctx context.Context) error {
 		lock.held = other
 		return w.throw("a")(ctx)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -61,7 +63,7 @@ func (r *run) acquire(ctx context.Context) error {
 				"changed", Err: fmt.Errorf("%w: %w", ErrInDoubt, errors.Join(err, lookErr))}
 	}
 	if holder, held, holderErr := r.lockHolder(ctx); holderErr == nil && held && r.left(holder) {
-		return r.takeOver(ctx, holder, "the journal is open for this run only, so the holder of the lock is gone")
+		return r.takeOver(ctx, []Claim{holder}, "the journal is open for this run only, so the holder of the lock is gone")
 	}
 	return r.fail("take the lock",
 		"find out what the holder does; take the lock over only when it is certain that nothing runs", NotApplied, err)
@@ -95,13 +97,15 @@ func (r *run) lockHolder(ctx context.Context) (claim Claim, held bool, err error
 	return claim, held, err
 }
 
-// takeOver replaces the holder of the lock and records how that ended.
-func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
+// takeOver replaces the holders of the lock and records how that ended.
+func (r *run) takeOver(ctx context.Context, from []Claim, evidence string) error {
 	err := r.lockCall(ctx, "take the lock over", func(ctx context.Context) error {
-		if all, joined := r.p.Lock.(allLocks); joined {
-			return all.takeOver(ctx, from, r.claim, r.left)
+		if all, several := r.p.Lock.(allLocks); several {
+			return all.takeOver(ctx, r.claim, func(holder Claim) bool {
+				return r.left(holder) || slices.ContainsFunc(from, func(c Claim) bool { return c.ID == holder.ID })
+			})
 		}
-		return r.p.Lock.TakeOver(ctx, from, r.claim)
+		return r.p.Lock.TakeOver(ctx, from[0], r.claim)
 	})
 	outcome := OutcomeOf(err)
 	if err != nil && outcome != NotApplied {
@@ -109,10 +113,13 @@ func (r *run) takeOver(ctx context.Context, from Claim, evidence string) error {
 			err, outcome = nil, Applied
 		}
 	}
+	var held []string
+	for _, c := range from {
+		held = append(held, fmt.Sprintf("held by %s for %s since %s (%s on %s)", c.Owner, c.Purpose,
+			c.Since.UTC().Format(time.RFC3339), c.ID, c.Holder.from()))
+	}
 	rec := record{Type: recTakeOver, Outcome: &outcome, Holder: &r.claim.Holder, Actor: r.o.Actor,
-		From: r.claim.Holder.from(), Reason: r.o.Reason,
-		Found: fmt.Sprintf("held by %s for %s since %s (%s on %s): %s", from.Owner, from.Purpose,
-			from.Since.UTC().Format(time.RFC3339), from.ID, from.Holder.from(), evidence)}
+		From: r.claim.Holder.from(), Reason: r.o.Reason, Found: strings.Join(held, "; ") + ": " + evidence}
 	if err != nil {
 		rec.Error, rec.Next = err.Error(), NextOf(err)
 	}
@@ -137,12 +144,43 @@ func (r *run) lockStillOurs(ctx context.Context) error {
 	return nil
 }
 
-// TakeOverLock replaces the holder of the lock, named by from, with this journal's claim, and records who did it, why
-// and how that ended. RunOptions.Reason is the evidence: only a person who knows that the other run is dead may do
-// this, since two runs at once is what the lock prevents.
-func (p Procedure) TakeOverLock(ctx context.Context, from Claim, o RunOptions) error {
-	if p.Lock == nil {
-		return Invalid("Procedure.Lock", "is nil", "there is no lock to take over")
+// LockHolders returns who holds the procedure's lock; none when it is free. A pair of hosts and a joined procedure have
+// several locks: each holder is there once, and those that could be read are there also on error.
+func (p Procedure) LockHolders(ctx context.Context) (holders []Claim, err error) {
+	locks, several := p.Lock.(allLocks)
+	switch {
+	case p.Lock == nil:
+		return nil, p.noLock()
+	case !several:
+		locks = allLocks{p.Lock}
+	}
+	r, failed := &run{p: p}, []error(nil)
+	for _, lock := range locks {
+		r.p.Lock = lock
+		claim, held, err := r.lockHolder(ctx)
+		if held && !slices.ContainsFunc(holders, func(other Claim) bool { return other.ID == claim.ID }) {
+			holders = append(holders, claim)
+		}
+		failed = append(failed, err)
+	}
+	return holders, errors.Join(failed...)
+}
+
+func (p Procedure) noLock() error {
+	return Invalid("Procedure.Lock", "is nil in "+p.Name, "there is no lock: nothing keeps two runs apart but the journal")
+}
+
+// TakeOverLock replaces the holders of the lock with this journal's claim, and records who did it, why and how that
+// ended. All holders have to be named, as LockHolders returns them: of several locks none is taken over without the
+// others. RunOptions.Reason is the evidence: only a person who knows that the other runs are dead may do this, since two
+// runs at once is what the lock prevents.
+func (p Procedure) TakeOverLock(ctx context.Context, o RunOptions, from ...Claim) error {
+	_, several := p.Lock.(allLocks)
+	switch {
+	case p.Lock == nil:
+		return p.noLock()
+	case len(from) == 0, len(from) > 1 && !several:
+		return Invalid("from", fmt.Sprintf("names %d holders", len(from)), "name what LockHolders returns")
 	}
 	r, err := p.start(o)
 	if err != nil {

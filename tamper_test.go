@@ -252,7 +252,7 @@ func TestTwoCopiesOfOneJournalExcludeEachOther(t *testing.T) {
 	require.True(t, held)
 	o := options(second)
 	o.Reason = "machine one burned down"
-	require.NoError(t, build().TakeOverLock(t.Context(), holder, o))
+	require.NoError(t, build().TakeOverLock(t.Context(), o, holder))
 	_, err = build().Run(t.Context(), options(again))
 	require.ErrorIs(t, err, failover.ErrLocked, "taken over by a person")
 	rep, err := build().Run(t.Context(), options(second))
@@ -263,7 +263,7 @@ func TestTwoCopiesOfOneJournalExcludeEachOther(t *testing.T) {
 	assert.Contains(t, rep.Decisions[0].String(), "burned down")
 
 	refused := options(again)
-	require.ErrorIs(t, build().TakeOverLock(t.Context(), failover.Claim{ID: "nobody"}, refused), failover.ErrLocked)
+	require.ErrorIs(t, build().TakeOverLock(t.Context(), refused, failover.Claim{ID: "nobody"}), failover.ErrLocked)
 	report := again.Report()
 	require.Len(t, report.Decisions, 1)
 	assert.Equal(t, failover.NotApplied, *report.Decisions[0].Outcome)
@@ -396,7 +396,7 @@ func TestACloneDoesNotTakeTheLockOver(t *testing.T) {
 	holder, held, err := lock.Holder(t.Context())
 	require.NoError(t, err)
 	require.True(t, held)
-	require.NoError(t, build().TakeOverLock(t.Context(), holder, options(second)))
+	require.NoError(t, build().TakeOverLock(t.Context(), options(second), holder))
 	require.NoError(t, second.Close())
 	third, err := clone.Journal()
 	require.NoError(t, err)

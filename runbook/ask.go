@@ -55,8 +55,8 @@ func (p *person) place() string {
 // is left behind, since the program ends then.
 func (p *person) ask(ctx context.Context, format string, args ...any) (string, error) {
 	defer p.screen.question()()
+	p.discard() // in front of the question: whoever reads it may answer at once
 	_, _ = io.WriteString(p.out, clean(format, args...))
-	p.discard()
 	type line struct {
 		text string
 		err  error

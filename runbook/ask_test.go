@@ -50,6 +50,17 @@ func TestTheWordToTypeIsTheTargetWhereItCanBeTyped(t *testing.T) {
 	}
 }
 
+// What is typed as soon as the question can be read is the answer: a program that answers would wait for ever.
+func TestWhatIsTypedAtOnceIsTheAnswer(t *testing.T) {
+	var shown strings.Builder
+	p, discarded := answering("yes, both\n"), false
+	p.out, p.discard = &shown, func() { discarded = true; assert.Empty(t, shown.String()) }
+	_, err := p.confirm(t.Context(), failover.Request{})
+	require.NoError(t, err)
+	require.True(t, discarded)
+	require.NotEmpty(t, shown.String())
+}
+
 func TestAnInterruptEndsTheQuestion(t *testing.T) {
 	silent, writer := io.Pipe()
 	defer func() { _ = writer.Close() }()

@@ -72,15 +72,18 @@ func (c call) usable() error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && c.verb != "undo":
 		return nil
-	case err != nil || c.verb != "run":
+	case err != nil || c.verb == "undo":
 		return err
 	}
 	rep := journal.Report()
 	// Last year's journal under the usual name must not make tonight's run look done.
 	if what := finished(rep); what != "" {
-		return refuse(ExitUsage, "run with", c.journal,
+		return refuse(ExitUsage, c.verb+" with", c.journal,
 			"name a new journal with -journal; status shows what this one records",
 			fmt.Errorf("%w: it records %s, nothing was done now", failover.ErrPrecondition, what))
+	}
+	if c.verb == "take-over" {
+		return nil // an undo that has begun needs the lock too
 	}
 	return c.undoing(rep)
 }
@@ -221,25 +224,28 @@ func (c call) showUndo(proc failover.Procedure, plan failover.UndoPlan, journal 
 	say(c.con.err, "Findings: %s", plan.Findings)
 }
 
-// takeOver replaces a holder of the lock that is known to be dead. Who calls it names the holder twice: as the argument
-// and as the answer or with -approve.
+// takeOver replaces the holders of the lock that are known to be dead. Who calls it names each of them twice: as an
+// argument, and as the answer or with -approve.
 func (c call) takeOver(ctx context.Context, proc failover.Procedure) (err error) {
-	claim, held, err := holding(ctx, proc)
+	holders, err := proc.LockHolders(ctx)
 	switch {
 	case err != nil:
 		return err
-	case !held:
+	case len(holders) == 0:
 		say(c.con.out, "nobody holds the lock; run takes it")
 		return nil
-	case name(claim) != c.args[0]:
-		return unchanged("take the lock over", proc.Name, "find out what the holder does, then name exactly this one",
-			fmt.Errorf("%w: by %s (%s)", failover.ErrLocked, name(claim), claim.Owner))
 	}
-	c.showClaim(c.con.err, claim)
+	for _, claim := range holders {
+		if !slices.Contains(c.args, name(claim)) {
+			return unchanged("take the lock over", proc.Name, "find out what the holder does; lock shows all who have to be named",
+				fmt.Errorf("%w: by %s (%s), who is not named", failover.ErrLocked, name(claim), claim.Owner))
+		}
+		c.showClaim(c.con.err, claim)
+	}
 	say(c.con.err, "Take it over only when it is certain that this run is dead: two runs at once is what the lock "+
 		"prevents.")
-	if c.approve != name(claim) {
-		if err := c.agree(ctx, "the take-over", name(claim), name(claim)); err != nil {
+	if word := strings.Join(c.args, ","); c.approve != word {
+		if err := c.agree(ctx, "the take-over", word, word); err != nil {
 			return err
 		}
 	}
@@ -252,10 +258,14 @@ func (c call) takeOver(ctx context.Context, proc failover.Procedure) (err error)
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	o := failover.RunOptions{Journal: journal, Actor: c.actor, Reason: c.reason}
-	if err := proc.TakeOverLock(ctx, claim, o); err != nil {
+	if err := proc.TakeOverLock(ctx, o, holders...); err != nil {
 		return err
 	}
-	say(c.con.out, "taken over from %s. Run with the same journal to go on.", name(claim))
+	next := "Run"
+	if journal.Report().UndoBegun {
+		next = "Undo"
+	}
+	say(c.con.out, "taken over from %s. %s with the same journal to go on.", strings.Join(c.args, ", "), next)
 	return nil
 }
 

@@ -14,7 +14,7 @@
 //   - An answer is a word of what is shown: the name of the target or the beginning of the hash. "yes" is no answer. What was
 //     typed before the question was shown is discarded.
 //   - Without a terminal, -approve takes the place of the answers: the findings hash of the plan that was approved, for an
-//     undo that of the plan of the undo, for take-over the holder. What that plan did not show stops the run.
+//     undo that of the plan of the undo, for take-over the holder, or the holders with commas. What that plan did not show stops the run.
 //   - Without a terminal and without -approve the program shows the plan, changes nothing and ends with status 4.
 //
 // Each consent is written to the journal: who, from where, to which hash, and what was shown.

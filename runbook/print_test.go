@@ -153,6 +153,7 @@ func TestHostileTextIsVisibleInEverySink(t *testing.T) {
 		failover.Claim{ID: hostile, Owner: hostile, Purpose: hostile, Journal: hostile,
 			Holder: failover.Holder{Host: hostile, User: hostile}}))
 	call(ExitDone, "lock")
+	o.flags = flags(t)
 	call(ExitWaiting, "take-over", hostile)
 }
 

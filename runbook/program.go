@@ -72,7 +72,7 @@ const commonVerbs = `  check                    look at every precondition, chan
                            settle a step that is in doubt, after looking at the target
   confirm STEP TEXT        say that a manual step is done
   lock                     show who holds the lock in the target system
-  take-over HOLDER         take the lock over from a run that is known to be dead; lock shows HOLDER
+  take-over HOLDER …       take the lock over from a run that is known to be dead; lock shows HOLDER
 `
 
 // Main runs the program with the arguments behind its name and returns its exit status; the package documentation lists
@@ -115,7 +115,7 @@ func (p Program) call(args []string, con console) (call, error) {
 	flags.StringVar(&c.reason, "reason", "",
 		"why, for example the change ticket; required by everything that changes something")
 	flags.StringVar(&c.approve, "approve", "",
-		"the findings `hash` of the plan, or of the plan of the undo, that was approved; for take-over the holder")
+		"the findings `hash` of the plan, or of the plan of the undo, that was approved; for take-over the holder, or the holders with commas")
 	flags.BoolVar(&c.json, "json", false, "print plan or report as JSON")
 	flags.BoolVar(&c.html, "html", false, "print the report as one HTML page")
 	flags.DurationVar(&c.warnAfter, "warn-after", 0,
@@ -168,7 +168,8 @@ func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
 
 // commonVerb is a verb that every program has.
 type commonVerb struct {
-	words int // that it takes behind it; confirm takes at least so many
+	words int  // that it takes behind it
+	more  bool // or more than these
 	// changes: it needs somebody who answers for it, and its failure is judged by what the journal says is in effect
 	changes bool
 	local   func(call, context.Context) error                     // needs the journal only
@@ -183,9 +184,9 @@ var common = map[string]commonVerb{
 	"status":    {local: call.report},
 	"report":    {local: call.report},
 	"resolve":   {words: 2, changes: true, local: call.settle},
-	"confirm":   {words: 2, changes: true, local: call.settle},
+	"confirm":   {words: 2, more: true, changes: true, local: call.settle},
 	"lock":      {does: call.holder},
-	"take-over": {words: 1, changes: true, does: call.takeOver},
+	"take-over": {words: 1, more: true, changes: true, does: call.takeOver},
 }
 
 func (p Program) do(ctx context.Context, c call) (err error) {
@@ -197,7 +198,7 @@ func (p Program) do(ctx context.Context, c call) (err error) {
 	switch {
 	case !known:
 		return usage("no verb is called %s; -h lists them", c.verb)
-	case len(c.args) < verb.words || len(c.args) > verb.words && c.verb != "confirm":
+	case len(c.args) < verb.words || len(c.args) > verb.words && !verb.more:
 		return usage("%s takes %d words behind it, not %d; -h shows them", c.verb, verb.words, len(c.args))
 	case !slices.Contains(p.Procedures, c.procedure):
 		return usage("no procedure is called %s; there are %s", c.procedure, strings.Join(p.Procedures, ", "))

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 // site is what the program of a test acts on.
@@ -207,6 +208,52 @@ func TestCheckFailsOnWhatHasToHoldNowOnly(t *testing.T) {
 	assert.Equal(t, ExitDone, o.call("check"), "what comes true by the run is no precondition")
 	assert.Equal(t, ExitDone, o.call("-json", "check"))
 	assert.True(t, strings.HasPrefix(o.out, "{"), "%s", o.out)
+}
+
+// Two hosts of a pair, or two systems of a site, can each have a lock of another dead run.
+func TestEveryDeadHolderIsNamed(t *testing.T) {
+	s := &site{reachable: true, checked: true}
+	one, two := &failovertest.Lock{}, &failovertest.Lock{}
+	require.NoError(t, one.Acquire(t.Context(), failover.Claim{ID: "dead", Owner: "bob"}))
+	require.NoError(t, two.Acquire(t.Context(), failover.Claim{ID: "gone", Owner: "eve"}))
+	o := s.operator(t)
+	build := o.program.Build
+	o.program.Build = func(ctx context.Context, config, name string) (failover.Procedure, io.Closer, error) {
+		p, closer, err := build(ctx, config, name)
+		p.Lock = failover.Locks(one, two)
+		return p, closer, err
+	}
+	require.Equal(t, ExitDone, o.call("lock"))
+	require.Contains(t, o.out, "dead\n")
+	require.Contains(t, o.out, "gone\n")
+	for _, named := range []string{"dead", "gone"} {
+		require.Equal(t, ExitNotDone, o.call("take-over", named, "-approve", named))
+		require.Contains(t, o.err, "who is not named")
+	}
+	require.Equal(t, ExitWaiting, o.call("take-over", "dead", "gone"))
+	require.Contains(t, o.err, "-approve dead,gone")
+	require.Equal(t, ExitDone, o.call("take-over", "dead", "gone", "-approve", "dead,gone"))
+	require.Equal(t, ExitWaiting, o.call("run"))
+	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()), "only the person is missing now")
+}
+
+// A lock that a finished journal took over would be in the way of the run that needs a new one.
+func TestAFinishedJournalTakesNoLockOver(t *testing.T) {
+	s := &site{reachable: true, checked: true, fired: 1}
+	o := s.operator(t)
+	require.Equal(t, ExitWaiting, o.call("run"))
+	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()))
+	require.Equal(t, ExitDone, o.call("confirm", "s/call", "called"))
+	require.Equal(t, ExitWaiting, o.call("run"))
+	require.Equal(t, ExitDone, o.call("run", "-approve", o.hash()))
+	s.holder = failover.Claim{ID: "dead", Owner: "bob"}
+	require.Equal(t, ExitUsage, o.call("take-over", "dead", "-approve", "dead"))
+	require.Contains(t, o.last(), "-journal")
+	require.Equal(t, "dead", s.holder.ID)
+	o.flags[1] += ".new"
+	require.Equal(t, ExitDone, o.call("take-over", "dead", "-approve", "dead"))
+	require.Equal(t, ExitWaiting, o.call("run"))
+	require.Equal(t, ExitWaiting, o.call("run", "-approve", o.hash()), "only the person is missing now")
 }
 
 func TestTheLockIsTakenOverFromTheHolderThatIsNamed(t *testing.T) {

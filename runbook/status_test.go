@@ -193,15 +193,15 @@ part-way, busy             0     0    5   -    5    5     0      5       5      
 part-way, damaged          0     1    3   -    3    3     1      3       3       0    3
 part-way, other procedure  0     2    2   -    2    2     0      2       2       0    5
 no journal's file          0     1    3   -    3    3     1      3       3       0    3
-completed                  0     0    2   -    6    -     0      2       2       0    0
-undone                     0     0    2   -    4    0     0      2       2       0    0
+completed                  0     0    2   -    6    -     0      2       2       0    2
+undone                     0     0    2   -    4    0     0      2       2       0    2
 undo refused               0     6    6   6    4    0     0      2       2       0    5
 undo in doubt              0     6    6   -    4    0     0      2       2       0    3
 `
 
 // lastLines says what the last line has to tell, where the status alone does not.
 var lastLines = map[string]string{
-	"no journal/plan":    "Nothing was changed. To do this: run -reason … -approve ",
+	"no journal/plan":    "Nothing was changed. To do this, with the same flags: run -reason … -approve ",
 	"no journal/run":     "-approve ",
 	"blocked/plan":       "next: make them hold, or waive",
 	"blocked/run":        "next: make them hold, or waive",

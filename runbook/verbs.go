@@ -103,7 +103,7 @@ func (c call) plan(ctx context.Context, proc failover.Procedure) error {
 		err = c.blocked(plan)
 	}
 	if err == nil && !c.json {
-		say(c.con.out, "Nothing was changed. To do this: run %s-reason … -approve %s", path, plan.Findings)
+		say(c.con.out, "Nothing was changed. To do this, with the same flags: run %s-reason … -approve %s", path, plan.Findings)
 	}
 	return err
 }
@@ -131,7 +131,7 @@ func (c call) report(ctx context.Context) error {
 			return err
 		}
 		if used {
-			rep.Next = "nothing: the run is under way, in another process on this machine"
+			rep.Next = "look at the process on this machine that has the journal open: the run may be under way there"
 		}
 	}
 	switch {
@@ -180,16 +180,14 @@ func (c call) show(rep *failover.Report) error {
 
 // holder shows who has the lock. A run that was stopped half-way keeps it until it is run again or undone.
 func (c call) holder(ctx context.Context, proc failover.Procedure) error {
-	claim, held, err := holding(ctx, proc)
-	switch {
-	case err != nil:
-		return err
-	case held:
+	holders, err := proc.LockHolders(ctx)
+	for _, claim := range holders {
 		c.showClaim(c.con.out, claim)
-	default:
+	}
+	if err == nil && len(holders) == 0 {
 		say(c.con.out, "nobody holds the lock")
 	}
-	return nil
+	return err
 }
 
 func (c call) showClaim(out io.Writer, claim failover.Claim) {
@@ -199,16 +197,6 @@ func (c call) showClaim(out io.Writer, claim failover.Claim) {
 		say(out, "  process %d of %s on %s, journal %s", claim.Holder.PID, claim.Holder.User, claim.Holder.Host,
 			claim.Journal)
 	}
-}
-
-func holding(ctx context.Context, proc failover.Procedure) (failover.Claim, bool, error) {
-	if proc.Lock == nil {
-		return failover.Claim{}, false,
-			failover.Invalid("lock", "there is none in "+proc.Name, "nothing keeps two runs apart but the journal")
-	}
-	ctx, cancel := context.WithTimeout(ctx, failover.DefaultTimeout)
-	defer cancel()
-	return proc.Lock.Holder(ctx)
 }
 
 // name is what a holder is called; one that never came to write its name is unnamed.

@@ -188,7 +188,7 @@ func TestFailoverBehindASwitchoverInDoubt(t *testing.T) {
 		holder, held, err := p.Lock.Holder(ctx)
 		require.NoError(t, err)
 		require.True(t, held)
-		require.NoError(t, p.TakeOverLock(ctx, holder, o))
+		require.NoError(t, p.TakeOverLock(ctx, o, holder))
 		_, err = p.Run(ctx, o)
 		require.ErrorIs(t, err, failover.ErrPrecondition)
 		require.ErrorContains(t, err, string(run), "the launcher's lock names the run that is open")
@@ -226,7 +226,7 @@ func TestTheOldPrimaryDiesBehindASwitchover(t *testing.T) {
 		error) {
 		holder, _, err := p.Lock.Holder(ctx)
 		require.NoError(t, err)
-		require.NoError(t, p.TakeOverLock(ctx, holder, o))
+		require.NoError(t, p.TakeOverLock(ctx, o, holder))
 		_, err = p.Run(ctx, o)
 		require.ErrorContains(t, err, "acknowledge it")
 		pair, err := symitar.NewPair(b.cfg)

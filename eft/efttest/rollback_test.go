@@ -60,7 +60,7 @@ func TestRollback(t *testing.T) {
 	holder, held, err := p.Lock.Holder(t.Context())
 	require.NoError(t, err)
 	require.True(t, held)
-	require.NoError(t, p.TakeOverLock(t.Context(), holder, o))
+	require.NoError(t, p.TakeOverLock(t.Context(), o, holder))
 	_, err = p.Run(t.Context(), o)
 	require.NoError(t, err)
 
@@ -214,7 +214,7 @@ func TestRollbackFromTheLastMomentBeforeThePointOfNoReturn(t *testing.T) {
 	o := failover.RunOptions{Journal: j, Actor: "anna", Reason: "given up", Confirm: w.Confirm}
 	holder, _, err := back.Lock.Holder(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, back.TakeOverLock(t.Context(), holder, o))
+	require.NoError(t, back.TakeOverLock(t.Context(), o, holder))
 	_, err = back.Run(t.Context(), o)
 	require.NoError(t, err)
 	s, m, err := w.State()
@@ -261,7 +261,7 @@ func TestRollbackOfAnUpgradeThatNeverMoved(t *testing.T) {
 		ro := failover.RunOptions{Journal: j, Actor: "anna", Reason: "given up", Confirm: w.Confirm}
 		holder, _, err := p.Lock.Holder(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, p.TakeOverLock(t.Context(), holder, ro))
+		require.NoError(t, p.TakeOverLock(t.Context(), ro, holder))
 		_, err = p.Run(t.Context(), ro)
 		require.NoError(t, err)
 		require.NoError(t, j.Close())

@@ -325,7 +325,7 @@ func TestAStepThatWaitedIsNotFiredWhenACheckFailsMeanwhile(t *testing.T) {
 					holder, held, err := p.Lock.Holder(t.Context())
 					require.NoError(t, err)
 					require.True(t, held)
-					require.NoError(t, p.TakeOverLock(t.Context(), holder, o))
+					require.NoError(t, p.TakeOverLock(t.Context(), o, holder))
 					report, err := p.Run(t.Context(), o)
 					require.True(t, asked, "%s %s: %v", once.ID, check.ID, err)
 					require.ErrorIs(t, err, failover.ErrPrecondition, "%s %s", once.ID, check.ID)
@@ -372,7 +372,7 @@ func TestWhatBreaksWhileTheInstallerWaitsIsSeen(t *testing.T) {
 				o := options(world, j, nil)
 				holder, held, err := p.Lock.Holder(t.Context())
 				if err == nil && held {
-					require.NoError(t, p.TakeOverLock(t.Context(), holder, o))
+					require.NoError(t, p.TakeOverLock(t.Context(), o, holder))
 				}
 				_, err = p.Run(t.Context(), o)
 				require.Error(t, err, fault.Name)
