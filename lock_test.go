@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
+	"github.com/01b61c5c/failover/failovertest"
 )
 
 // memoryLock is a Lock in memory that can lose replies and be stolen.
@@ -192,4 +193,39 @@ func TestALockLostBetweenTwoAttemptsIsNamed(t *testing.T) {
 	require.ErrorIs(t, err, failover.ErrLockLost)
 	require.ErrorIs(t, err, assert.AnError)
 	assert.Equal(t, 1, calls)
+}
+
+// Whoever does what is said about a lock that could not be given back gets rid of it, and changes nothing else.
+func TestALockThatWasNotGivenBackIsGivenBackByWhatIsSaid(t *testing.T) {
+	for name, apply := range map[string]error{"completed": nil, "failed": refusal("a")} {
+		t.Run(name, func(t *testing.T) {
+			w, lock, j := newWorld(), &failovertest.Lock{}, failovertest.Journal(t)
+			p := procedure(w.change("a"))
+			p.Lock = lock
+			if apply != nil {
+				p.Stages[0].Steps[0].Apply = func(context.Context) error { return apply }
+			}
+			lock.Fail = func(call string) error {
+				if call == "release" {
+					return failover.Invalid("the lock", "is read-only", "make it writable")
+				}
+				return nil
+			}
+			_, err := p.Run(t.Context(), options(j))
+			require.ErrorContains(t, err, "read-only")
+			require.True(t, lock.Held())
+			lock.Fail = nil
+			if apply == nil {
+				require.Contains(t, j.Report().Next, "make it writable; then run again with the same journal")
+				_, err = p.Run(t.Context(), options(j))
+			} else {
+				require.Contains(t, j.Report().Error, "then undo with the same journal: nothing is in effect")
+				_, err = p.Undo(t.Context(), options(j))
+			}
+			require.NoError(t, err)
+			require.False(t, lock.Held())
+			require.Equal(t, apply == nil, w.on["a"])
+			require.LessOrEqual(t, w.thrown["a"], 1)
+		})
+	}
 }

@@ -33,7 +33,14 @@ func (r *run) locked(ctx context.Context, work func(context.Context) error) erro
 		}
 	}
 	if rerr != nil {
-		rerr = r.fail("release the lock", "check who holds it and release it", OutcomeOf(rerr), rerr)
+		next := again(r.undo) + ": it gives the lock back"
+		if err != nil && !r.undo { // a run would begin once more
+			next = "undo with the same journal: nothing is in effect, and it gives the lock back"
+		}
+		if cause := NextOf(rerr); cause != "" {
+			next = cause + "; then " + next
+		}
+		rerr = &Error{Op: "release the lock", Target: r.p.Name, Outcome: OutcomeOf(rerr), Next: next, Err: rerr}
 	}
 	return errors.Join(err, rerr)
 }
