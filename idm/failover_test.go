@@ -165,7 +165,7 @@ func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 		}
 	}), "x")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	require.ErrorContains(t, err, "its engine is not loaded yet")
+	require.ErrorContains(t, err, "its engine does not serve it yet")
 	for _, d := range m.drivers {
 		require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(d))
 	}

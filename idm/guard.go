@@ -151,8 +151,7 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 		func(ctx context.Context, driver string) (failover.Item, error) {
 			st, err := s.Status(ctx, driver)
 			if notServed(err) {
-				// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
-				return failover.Item{Found: "the engine does not answer for it yet: " + err.Error()}, nil
+				return notServedOn(ctx, s, g.DriverSet)
 			}
 			return failover.Item{Done: st.out(), Found: st.String()}, err
 		})
@@ -208,7 +207,12 @@ func (g *guard) silence(ctx context.Context) error {
 			return unmet("guard driver", driver, "enable it on the active server first, or leave it out of the guard",
 				"it is "+active.String()+" on "+g.Active.DN())
 		}
-		return g.m.silenceOn(ctx, s, driver)
+		err = g.m.silenceOn(ctx, s, driver)
+		if notServed(err) { // what helps an engine elsewhere would start the drivers here
+			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.OutcomeOf(err), Err: err,
+				Next: "let WatchOldServer look until its engine is loaded, or stop the directory service there"}
+		}
+		return err
 	})
 }
 
