@@ -180,7 +180,7 @@
 //
 // The event queue cannot be moved: it can be viewed and saved, and the gap is closed by time. That brings what was
 // created or changed (documented), not what was deleted or was renamed away (inferred): look for it in the saved
-// queues. Cache limit, cache path and the password of mutual authentication with a Remote Loader have no published
+// queues, and for what Out of Band Sync takes ahead, which may have waited longer than the gap reaches back. Cache limit, cache path and the password of mutual authentication with a Remote Loader have no published
 // setter; they are told and set by hand. What shims and policies remember is copied and imported only on request.
 // Certificates are created by hand. Rights of the driver objects are not changed. Adding a replica and restarting an
 // engine are done by hand. The directory lock is atomic through one server; the procedures always use the target.

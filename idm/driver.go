@@ -121,9 +121,8 @@ func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption,
 }
 
 // SetStartOption sets the driver's start option on this server (operation 9; the attribute itself is refused by the
-// engine). resync matters only when the driver leaves Disabled. Which number travels for it is the Dialect's choice:
-// prove it on a lab server first, the wrong one synchronizes everything. Safe to repeat; a lost answer leaves
-// [failover.InDoubt], read it with [Server.StartOption].
+// engine). resync matters only when the driver leaves Disabled; which number travels for it is the [Dialect]'s choice.
+// Safe to repeat; a lost answer leaves [failover.InDoubt], read it with [Server.StartOption].
 func (s *Server) SetStartOption(ctx context.Context, driverDN string, option StartOption, resync Resync) error {
 	if option < StartDisabled || option > StartAuto {
 		return failover.Invalid("start option", option.String()+" is only ever reported",
@@ -189,13 +188,11 @@ func (s *Server) ResyncAll(ctx context.Context, driverDN string) error {
 
 // Stats are the figures of one driver on one server.
 type Stats struct {
-	DriverDN    string
-	ServerDN    string
-	At          time.Time // by the clock of the server; zero where it does not say it
-	CacheBytes  int64     // events waiting, without the file header
-	Unprocessed int64     // bytes not looked at yet
-	Oldest      time.Time // of the waiting events; zero when there are none
-	Newest      time.Time
+	DriverDN   string
+	ServerDN   string
+	At         time.Time // by the clock of the server; zero where it does not say it
+	CacheBytes int64     // events waiting, without the file header
+	Oldest     time.Time // of the waiting events; zero when there are none
 }
 
 const (
@@ -266,12 +263,8 @@ func (s *Stats) set(name, text string) (err error) {
 		var n int64
 		n, err = strconv.ParseInt(text, 10, 64)
 		s.CacheBytes += n
-	case "unprocessed-size":
-		s.Unprocessed, err = strconv.ParseInt(text, 10, 64)
 	case "oldest":
 		s.Oldest, err = statsMoment(text)
-	case "newest":
-		s.Newest, err = statsMoment(text)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: statistics: %s: %w", ErrUnknownLayout, name, err)

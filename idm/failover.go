@@ -115,7 +115,7 @@ func (m *mover) sourceDead(said failover.Statement) failover.Step {
 	dead := said.Step("source-dead", "State that the source is down and cannot come back by itself", m.sourceDN)
 	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 	dead.Guards = untilAuto // as what can be seen of the source
-	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are " +
+	dead.Help = "Cut power or network of the source, or stop its directory service and disable its start. Its drivers are " +
 		"still on Auto there, in its own unreplicated values: it would start them by itself."
 	return dead
 }

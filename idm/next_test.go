@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -239,4 +240,18 @@ func TestWhatCannotBeSeenIsNotCalledMissing(t *testing.T) {
 	_, err = one.PlanImport(t.Context(), src, idm.ImportOptions{})
 	require.ErrorContains(t, err, "is not in the file and not to be seen in the directory")
 	require.ErrorContains(t, err, "may be seen by the user")
+}
+
+// While the drivers run on the source their partners talk to it. Nobody is told to end that before they move.
+func TestNobodyIsToldToCutThePartnersOfTheSource(t *testing.T) {
+	m := newMove(t, pair())
+	for p, gone := range map[*failover.Procedure]bool{new(m.prepare()): false, new(m.switchover("srv1", "srv2")): false,
+		new(m.failover(nil)): true} {
+		for _, s := range p.AllSteps() {
+			if s.ID == "prepare/references-by-hand" {
+				require.Equal(t, gone, strings.Contains(s.Help, "holds no connection there"), p.Name)
+				require.Contains(t, s.Help, "when the drivers have moved, not before")
+			}
+		}
+	}
 }

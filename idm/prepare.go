@@ -56,9 +56,7 @@ type PrepareOptions struct {
 }
 
 // Prepare is step 0 of the published failover, done while all is well: replicas, exports, the standby in the driver set
-// with its own values and passwords, its drivers disabled. It touches nothing on the source and causes no outage. It is
-// to be repeated after every change of configuration. What it prepared is proven only by a start: move the drivers in a
-// quiet hour with [Switchover] and [Failback], which a run that waited for that would keep from their lock.
+// with its own values and passwords, its drivers disabled. It ends before the trial, which its lock would keep out.
 func Prepare(o PrepareOptions) (failover.Procedure, error) {
 	stages, err := PrepareStages(o)
 	if err != nil {

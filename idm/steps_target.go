@@ -316,10 +316,11 @@ func (m *mover) confirmGood() failover.Step {
 		Target: m.Target.DN(), Kind: failover.Manual,
 		Source: fromWiki + `"Set them to Manual (later, when all id good, change to Auto-Start)."`,
 		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " +
-			m.Target.DN() + " shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile " +
-			"comes when the publisher polls; for a shim that does not poll, migrate it. What was deleted while the drivers " +
-			"were down is not synchronized afterwards: the saved caches name what waited. Then confirm. Until then a restart " +
-			"of the server leaves the drivers stopped, with their events cached."}
+			m.Target.DN() + " shows no errors, the cache does not grow, jobs ran, the partner of an eDir-to-eDir driver has " +
+			"this server's address. What happened in an application meanwhile comes when the publisher polls; for a shim that " +
+			"does not poll, migrate it. What was deleted while the drivers were down is not synchronized afterwards: the saved " +
+			"caches name what waited. Then confirm. Until then a restart of the server leaves the drivers stopped, with their " +
+			"events cached."}
 }
 
 // finalOption is Auto, or Manual where the source had it by somebody's choice: as noted when it was stopped or, where

@@ -43,8 +43,7 @@ func SwitchoverStages(o SwitchoverOptions) (Stages, error) {
 }
 
 // Failback moves the drivers back to the server they came from: Source is where they run now, Target is the server that
-// has returned. Before anything else it proves that the returned server runs none of them and is healthy. Its own
-// values are older than what happened since and are replaced by those of the server the drivers run on.
+// has returned.
 func Failback(o SwitchoverOptions) (failover.Procedure, error) {
 	stages, err := FailbackStages(o)
 	return o.moved("idm.Failback", stages, err)
