@@ -353,18 +353,18 @@ func (s *Server) viewCache(ctx context.Context, driverDN string, cache int64, pa
 // one of the caches, so the other one is looked into.
 func (s *Server) queued(ctx context.Context, driverDN string) (what string, err error) {
 	stats, err := s.Stats(ctx, driverDN)
-	switch {
-	case err != nil:
-		return "", err
-	case stats.CacheBytes == 0:
+	if err == nil && stats.CacheBytes == 0 {
 		err = s.viewCache(ctx, driverDN, cacheAhead, func([]byte) error {
 			what = "events of Out of Band Sync wait there, nobody knows since when"
 			return nil
 		})
-		return what, err
-	case stats.Oldest.IsZero():
-		return fmt.Sprintf("%d bytes wait there", stats.CacheBytes), nil
 	}
-	return fmt.Sprintf("%d bytes wait there, the oldest since %s", stats.CacheBytes,
-		stats.Oldest.UTC().Format(time.RFC3339)), nil
+	if err != nil || stats.CacheBytes == 0 {
+		return what, err
+	}
+	what = fmt.Sprintf("%d bytes wait there", stats.CacheBytes)
+	if !stats.Oldest.IsZero() {
+		what += ", the oldest since " + stats.Oldest.UTC().Format(time.RFC3339)
+	}
+	return what, nil
 }

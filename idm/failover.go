@@ -162,7 +162,7 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	defer cancel()
 	s, err := m.trySource(dialling)
 	switch {
-	case away(ctx, err) && asked(err):
+	case away(ctx, err):
 		return failover.Observation{Done: true, Found: "the source does not answer", Note: err.Error()}, nil
 	case errors.Is(err, errOtherName):
 		return failover.Observation{Done: true, Found: "another server answers in the source's place"}, nil
@@ -196,17 +196,17 @@ func notServedOn(ctx context.Context, s *Server, setDN string) (failover.Item, e
 	return failover.Item{Found: "its engine does not serve it yet, or no more: stop the directory service there"}, err
 }
 
-// away reports whether err says that no server is there. A look that was cut short says nothing.
+// away reports whether err says that no server is there. A look that was cut short, or that nobody took, says nothing.
 func away(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil
+	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil && asked(err)
 }
 
 // asked reports whether an attempt to connect left this machine: a name that could not be looked up, too many open
-// files or a rule of the firewall here say nothing of the server (connect(2)).
+// files or a rule of the firewall here say nothing of the server (connect(2)), nor does a tunnel that is down.
 func asked(err error) bool {
 	_, unresolved := errors.AsType[*net.DNSError](err)
 	return !unresolved && !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL,
-		syscall.EPERM, syscall.EACCES}, func(ours error) bool { return errors.Is(err, ours) })
+		syscall.EPERM, syscall.EACCES, ErrLineLost}, func(ours error) bool { return errors.Is(err, ours) })
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on

@@ -2,6 +2,7 @@ package idm_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"testing"
@@ -132,6 +133,11 @@ func TestASourceThatIsNotKnownIsNotOut(t *testing.T) {
 		"its name cannot be looked up": func(_ *move, c *idm.Config) {
 			c.Dial = func(context.Context, string, string) (net.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "srv1", IsNotFound: true}}
+			}
+		},
+		"its tunnel is down": func(_ *move, c *idm.Config) {
+			c.Dial = func(context.Context, string, string) (net.Conn, error) {
+				return nil, fmt.Errorf("%w: the jump host refuses", idm.ErrLineLost)
 			}
 		},
 	} {

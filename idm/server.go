@@ -138,8 +138,7 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	e := fromLDAP(result.Entries[0])
 	dse := RootDSE{DSAName: cmp.Or(e.Text("dsaName"), s.conf.AssumedServer), TreeName: e.Text("directoryTreeName"),
 		Vendor:     strings.TrimSpace(e.Text("vendorName") + " " + e.Text("vendorVersion")),
-		Extensions: e.Texts("supportedExtension"),
-		Controls:   e.Texts("supportedControl"), Schema: e.Text("subschemaSubentry")}
+		Extensions: e.Texts("supportedExtension"), Controls: e.Texts("supportedControl"), Schema: e.Text("subschemaSubentry")}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
