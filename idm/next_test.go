@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -92,9 +93,10 @@ func TestAFailoverGoesOnWithTheDataItIsToldToUse(t *testing.T) {
 	require.NoError(t, one.Modify(t.Context(), "cn=SchemaMap,"+idmtest.DriverDN(0),
 		idm.AttributeChange{Kind: idm.ChangeReplace, Attribute: idm.Text("XmlData", "<newer/>")}))
 	m.tree.Server("srv1").Kill()
+	since := time.Now().Add(-time.Hour)
 	with := func(data idm.ServerDataFrom) failover.Procedure {
 		return m.failover(func(o *idm.FailoverOptions) {
-			o.Data = data
+			o.Data, o.Since = data, since
 			if data != idm.ServerDataFromPreparation {
 				o.Export = m.export()
 			}
