@@ -52,7 +52,8 @@ type Config struct {
 	CallTimeout time.Duration
 	// Connections is how many connections are used at most at the same time. 0 means 4.
 	Connections int
-	// Dial opens the TCP connections, for example through a tunnel; nil means net.Dialer.
+	// Dial opens the TCP connections, for example through a tunnel; nil means net.Dialer. What fails before the server
+	// itself is asked, such as the tunnel, should wrap [ErrLineLost]: else the server counts as not being there.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -356,14 +356,13 @@ func passive(ctx context.Context, from, to *Server, st DriverStatus) error {
 	case st.Option == StartDisabled:
 		return nil
 	}
-	stats, err := to.Stats(ctx, st.Driver)
+	queue, err := to.queued(ctx, st.Driver)
 	if err != nil {
 		return notApplied(err)
 	}
-	if stats.CacheBytes != 0 {
+	if queue != "" {
 		return unmet(op, st.Driver, "look on which server the driver belongs: on this one, the direction is wrong; on the "+
-			"other one, what waits here went there too: save it and disable the driver here by hand",
-			fmt.Sprintf("%s, and %d bytes of events wait", found, stats.CacheBytes))
+			"other one, what waits here went there too: save it and disable the driver here by hand", found+", and "+queue)
 	}
 	return belongsTo(ctx, from, to, st.Driver, found)
 }

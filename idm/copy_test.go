@@ -288,9 +288,6 @@ func TestReplicas(t *testing.T) {
 	require.Equal(t, []string{"DirXML-AccessRun", "DirXML-AccessConfigure", "DirXML-AccessMigrate", "DirXML-AccessManage",
 		"DirXML-ServerList"}, missing)
 	require.ErrorIs(t, reader.Stop(ctx, idmtest.DriverDN(0)), idm.ErrNoAccess)
-	urls, err := one.ServerAddress(ctx, two.DN())
-	require.NoError(t, err)
-	require.NotEmpty(t, urls)
 }
 
 func TestDirectoryLockKeepsTheRules(t *testing.T) {

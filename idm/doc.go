@@ -31,10 +31,10 @@
 //  2. check/rights: Check the rights of the user on the driver set (check)
 //  3. check/replicas: Check that the target holds the replicas the drivers need (check)
 //  4. check/health: Look at time and replication between the servers (manual)
-//  5. prepare/export: Keep a working export of the drivers with the source's values (change)
-//  6. prepare/add-server: Add the target to the driver set (change)
-//  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
-//  8. prepare/source-enabled: Check that the drivers are enabled on the source (check)
+//  5. prepare/source-enabled: Check that the drivers are enabled on the source (check)
+//  6. prepare/export: Keep a working export of the drivers with the source's values (change)
+//  7. prepare/add-server: Add the target to the driver set (change)
+//  8. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
 //  9. prepare/target-passive: Check that no driver runs on the target and no events wait there (check)
 //  10. prepare/keep-disabled: Keep the drivers disabled on the target (change)
 //  11. prepare/copy-data: Copy the per-server values from the source to the target (change)
@@ -123,8 +123,8 @@
 //  6. prepare/add-server: Add the target to the driver set (change)
 //  7. prepare/engine-serves: Have the target's engine serve the drivers (manual) [by hand only where the engine must be restarted]
 //  8. prepare/source-active: Check that the drivers run on the source (check)
-//  9. prepare/copy-data: Copy the per-server values from the source to the target (change)
-//  10. prepare/positions: Decide from which position in its application each shim goes on (manual)
+//  9. prepare/positions: Decide from which position in its application each shim goes on (manual)
+//  10. prepare/copy-data: Copy the per-server values from the source to the target (change)
 //  11. prepare/passwords-needed: List the passwords the target needs (check)
 //  12. prepare/passwords: Set the passwords on the target (change)
 //  13. prepare/passwords-by-hand: Set the passwords on the target by hand (manual) [without a PasswordSource]
@@ -180,7 +180,7 @@
 //
 // The event queue cannot be moved: it can be viewed and saved, and the gap is closed by time. That brings what was
 // created or changed (documented), not what was deleted or was renamed away (inferred): look for it in the saved
-// queues. Cache limit, cache path and the password of mutual authentication with a Remote Loader have no published
+// queues, and for what Out of Band Sync takes ahead, which may have waited longer than the gap reaches back. Cache limit, cache path and the password of mutual authentication with a Remote Loader have no published
 // setter; they are told and set by hand. What shims and policies remember is copied and imported only on request.
 // Certificates are created by hand. Rights of the driver objects are not changed. Adding a replica and restarting an
 // engine are done by hand. The directory lock is atomic through one server; the procedures always use the target.

@@ -121,9 +121,8 @@ func (s *Server) StartOption(ctx context.Context, driverDN string) (StartOption,
 }
 
 // SetStartOption sets the driver's start option on this server (operation 9; the attribute itself is refused by the
-// engine). resync matters only when the driver leaves Disabled. Which number travels for it is the Dialect's choice:
-// prove it on a lab server first, the wrong one synchronizes everything. Safe to repeat; a lost answer leaves
-// [failover.InDoubt], read it with [Server.StartOption].
+// engine). resync matters only when the driver leaves Disabled; which number travels for it is the [Dialect]'s choice.
+// Safe to repeat; a lost answer leaves [failover.InDoubt], read it with [Server.StartOption].
 func (s *Server) SetStartOption(ctx context.Context, driverDN string, option StartOption, resync Resync) error {
 	if option < StartDisabled || option > StartAuto {
 		return failover.Invalid("start option", option.String()+" is only ever reported",
@@ -189,12 +188,11 @@ func (s *Server) ResyncAll(ctx context.Context, driverDN string) error {
 
 // Stats are the figures of one driver on one server.
 type Stats struct {
-	DriverDN    string
-	ServerDN    string
-	CacheBytes  int64     // events waiting, without the file header
-	Unprocessed int64     // bytes not looked at yet
-	Oldest      time.Time // of the waiting events; zero when there are none
-	Newest      time.Time
+	DriverDN   string
+	ServerDN   string
+	At         time.Time // by the clock of the server; zero where it does not say it
+	CacheBytes int64     // events waiting, without the file header
+	Oldest     time.Time // of the waiting events; zero when there are none
 }
 
 const (
@@ -241,6 +239,7 @@ func parseStats(doc []byte) (Stats, error) {
 			path = append(path, t.Name.Local)
 			if t.Name.Local == "driver-info" {
 				stats.DriverDN, stats.ServerDN = xmlAttr(t, "driver-dn"), xmlAttr(t, "server-dn")
+				stats.At, _ = statsMoment(xmlAttr(t, "timestamp"))
 			}
 		case xml.EndElement:
 			path = path[:len(path)-1]
@@ -260,19 +259,21 @@ func parseStats(doc []byte) (Stats, error) {
 
 func (s *Stats) set(name, text string) (err error) {
 	switch name {
-	case "size":
-		s.CacheBytes, err = strconv.ParseInt(text, 10, 64)
-	case "unprocessed-size":
-		s.Unprocessed, err = strconv.ParseInt(text, 10, 64)
+	case "size": // of each cache there is
+		var n int64
+		n, err = strconv.ParseInt(text, 10, 64)
+		s.CacheBytes += n
 	case "oldest":
-		s.Oldest, err = time.Parse(statsTime, text[:min(len(text), len(statsTime))])
-	case "newest":
-		s.Newest, err = time.Parse(statsTime, text[:min(len(text), len(statsTime))])
+		s.Oldest, err = statsMoment(text)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: statistics: %s: %w", ErrUnknownLayout, name, err)
 	}
 	return nil
+}
+
+func statsMoment(text string) (time.Time, error) {
+	return time.Parse(statsTime, text[:min(len(text), len(statsTime))])
 }
 
 // DriverStatus is how a driver stands on one server.
@@ -304,22 +305,36 @@ const (
 	cachePage = 200
 	// cachePageLimit bounds what one page may weigh here.
 	cachePageLimit = 256 << 20
+
+	// The two caches of a driver, by their numbers: what Out of Band Sync takes ahead has one of its own (documented).
+	cacheInOrder = 0
+	cacheAhead   = 2
 )
 
 // ViewCache calls page with the events waiting for a driver on this server, oldest first, a few hundred at a time, each
-// time as one document of XML (operations 41, 33 and 35). It changes nothing. Sources disagree on whether a running
-// driver can be viewed, and right after a stop the view may fail once: a refusal ([ErrWrongState] as a rule) means "not
-// readable now"; [Server.Stats] gives the figures then.
+// time as one document of XML (operations 41, 33 and 35); those that Out of Band Sync takes ahead come last. It changes
+// nothing. Sources disagree on whether a running driver can be viewed, and right after a stop the view may fail once: a
+// refusal ([ErrWrongState] as a rule) means "not readable now"; [Server.Stats] gives the figures then.
 func (s *Server) ViewCache(ctx context.Context, driverDN string, page func([]byte) error) error {
+	if err := s.viewCache(ctx, driverDN, cacheInOrder, page); err != nil {
+		return err
+	}
+	return s.viewCache(ctx, driverDN, cacheAhead, page)
+}
+
+func (s *Server) viewCache(ctx context.Context, driverDN string, cache int64, page func([]byte) error) error {
 	for position := int64(0); ; {
 		c, err := s.askChunked(ctx, opViewCache, driverDN, integer(resultMinutes), integer(position), integer(cachePage),
-			integer(0))
-		if err != nil {
+			integer(cache))
+		if err != nil || c.handle == 0 || c.size == 0 {
 			return err
 		}
 		doc, err := s.fetch(ctx, driverDN, c, cachePageLimit)
-		if err != nil || len(doc) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(doc) == 0 {
+			return unknownLayout(opViewCache, driverDN, fmt.Appendf(nil, "%d bytes were announced, and none came", c.size))
 		}
 		if err := page(doc); err != nil {
 			return notDone("keep cache of", driverDN, "make room and repeat", err)
@@ -332,4 +347,24 @@ func (s *Server) ViewCache(ctx context.Context, driverDN string, page func([]byt
 		}
 		position = c.rest[0]
 	}
+}
+
+// queued tells what waits for a stopped driver on this server, "" for nothing. The figures were only ever seen to count
+// one of the caches, so the other one is looked into.
+func (s *Server) queued(ctx context.Context, driverDN string) (what string, err error) {
+	stats, err := s.Stats(ctx, driverDN)
+	if err == nil && stats.CacheBytes == 0 {
+		err = s.viewCache(ctx, driverDN, cacheAhead, func([]byte) error {
+			what = "events of Out of Band Sync wait there, nobody knows since when"
+			return nil
+		})
+	}
+	if err != nil || stats.CacheBytes == 0 {
+		return what, err
+	}
+	what = fmt.Sprintf("%d bytes wait there", stats.CacheBytes)
+	if !stats.Oldest.IsZero() {
+		what += ", the oldest since " + stats.Oldest.UTC().Format(time.RFC3339)
+	}
+	return what, nil
 }

@@ -106,22 +106,15 @@ func TestLeavingDisabledWithResyncFillsTheCache(t *testing.T) {
 	require.Positive(t, stats.CacheBytes)
 }
 
-func TestTheServersOfAJobAndOfADriverSet(t *testing.T) {
+func TestTheServersOfAJob(t *testing.T) {
 	tree := idmtest.Start(t, pair())
 	one := open(t, tree, "srv1")
 	ctx, job := t.Context(), tree.Jobs()[0]
 	require.NoError(t, one.AddToServerList(ctx, job, tree.Server("srv2").DN()))
 	require.NoError(t, one.AddToServerList(ctx, job, tree.Server("srv2").DN()), "there already")
-	require.NoError(t, one.RemoveFromServerList(ctx, job, one.DN()))
-	require.NoError(t, one.RemoveFromServerList(ctx, job, one.DN()), "gone already")
 	list, err := one.ServerList(ctx, job)
 	require.NoError(t, err)
-	require.Equal(t, []string{tree.Server("srv2").DN()}, list)
-
-	before := tree.Get("srv1", idmtest.DriverSetDN, "DirXML-ServerList")
-	require.ErrorIs(t, one.RemoveFromServerList(ctx, idmtest.DriverSetDN, tree.Server("srv2").DN()), failover.ErrInvalid)
-	require.Equal(t, before, tree.Get("srv1", idmtest.DriverSetDN, "DirXML-ServerList"),
-		"a removed association may cost the server its values")
+	require.Equal(t, []string{one.DN(), tree.Server("srv2").DN()}, list)
 }
 
 func TestRefusedBeforeAnythingIsSent(t *testing.T) {

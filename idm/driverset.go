@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-
-	"github.com/01b61c5c/failover"
 )
 
 // AssociatedDriverSet returns the DN of the driver set the connected server is associated with, "" when it is with none
@@ -55,25 +53,6 @@ func (s *Server) AddToServerList(ctx context.Context, dn, serverDN string) error
 	return unless(ErrExists, s.Modify(ctx, dn, AttributeChange{ChangeAdd, Text(serverList, serverDN)}))
 }
 
-// RemoveFromServerList removes a server from DirXML-ServerList of a job. A server that is not in the list is success.
-// On a driver set it is refused: a removed association may cost the server its per-server values.
-func (s *Server) RemoveFromServerList(ctx context.Context, jobDN, serverDN string) error {
-	e, err := s.Read(ctx, jobDN, "objectClass", serverList)
-	if err != nil {
-		return err
-	}
-	if e.HasClass("DirXML-DriverSet") {
-		return failover.Invalid("job", jobDN+" is a driver set",
-			"take a server out of a driver set with LeaveDriverSet, with an export at hand")
-	}
-	for _, dn := range e.Texts(serverList) {
-		if SameDN(dn, serverDN) {
-			return unless(ErrNoAttribute, s.Modify(ctx, jobDN, AttributeChange{ChangeDelete, Text(serverList, dn)}))
-		}
-	}
-	return nil
-}
-
 func containsDN(list []string, dn string) bool {
 	return slices.ContainsFunc(list, func(d string) bool { return SameDN(d, dn) })
 }
@@ -85,20 +64,9 @@ func lacking(want, have []string) []string {
 
 // Drivers returns the DNs of the drivers of a driver set, sorted.
 func (s *Server) Drivers(ctx context.Context, setDN string) ([]string, error) {
-	return s.names(ctx, setDN, ScopeOne, "(objectClass=DirXML-Driver)")
-}
-
-// Jobs returns the DNs of the jobs at or below dn, sorted.
-func (s *Server) Jobs(ctx context.Context, dn string) ([]string, error) {
-	return s.names(ctx, dn, ScopeSubtree, "(objectClass=DirXML-Job)")
-}
-
-// byName orders names as people do, without case.
-func byName(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) }
-
-func (s *Server) names(ctx context.Context, base string, scope Scope, filter string) ([]string, error) {
+	q := Query{Base: setDN, Scope: ScopeOne, Filter: "(objectClass=DirXML-Driver)", Attributes: []string{"1.1"}}
 	var list []string
-	for e, err := range s.Entries(ctx, Query{Base: base, Scope: scope, Filter: filter, Attributes: []string{"1.1"}}) {
+	for e, err := range s.Entries(ctx, q) {
 		if err != nil {
 			return nil, err
 		}
@@ -107,3 +75,6 @@ func (s *Server) names(ctx context.Context, base string, scope Scope, filter str
 	slices.SortFunc(list, byName)
 	return list, nil
 }
+
+// byName orders names as people do, without case.
+func byName(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) }

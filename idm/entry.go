@@ -290,22 +290,6 @@ func (s *Server) Delete(ctx context.Context, dn string) error {
 	})
 }
 
-// Rename gives an entry a new RDN and, unless newParent is "", a new place. The old name is removed from the entry.
-func (s *Server) Rename(ctx context.Context, dn, newRDN, newParent string) error {
-	return s.write(ctx, request{op: "rename", target: dn}, func(c *ldap.Conn) error {
-		return c.ModifyDN(ldap.NewModifyDNRequest(dn, newRDN, true, newParent))
-	})
-}
-
-// Compare asks the server whether the attribute has the value.
-func (s *Server) Compare(ctx context.Context, dn, attribute string, value []byte) (same bool, err error) {
-	err = s.do(ctx, request{op: "compare", target: dn}, func(c *ldap.Conn) error {
-		same, err = c.Compare(dn, attribute, string(value))
-		return err
-	})
-	return same, err
-}
-
 func escapeFilter(value string) string { return ldap.EscapeFilter(value) }
 
 func stringsOf(values [][]byte) []string {

@@ -375,7 +375,7 @@ func TestOpenLDAPOneDriverOutOfASet(t *testing.T) {
 	require.NoError(t, to.Add(ctx, setDN, idm.Text("objectClass", "top", "DirXML-DriverSet"),
 		idm.Text("cn", "Driver Set")))
 	_, err = to.Import(ctx, source(text, &m), idm.ImportOptions{Driver: driver})
-	require.ErrorContains(t, err, "names cn=p000000,cn=Library,"+setDN+", which neither the file nor the directory has")
+	require.ErrorContains(t, err, "names cn=p000000,cn=Library,"+setDN+", which is not in the file and not to be seen in the directory")
 	require.NoError(t, to.Add(ctx, "cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Library"),
 		idm.Text("cn", "Library")))
 	require.NoError(t, to.Add(ctx, "cn=p000000,cn=Library,"+setDN, idm.Text("objectClass", "top", "DirXML-Rule"),

@@ -17,11 +17,9 @@ import (
 // Dialect holds what the vendor's texts leave open about the wire format. The zero value is the reading best supported
 // by what is published. It is a plain value, a field of [Config].
 //
-// examples/labcheck settles both fields on a lab server and prints the value to use. The framing it finds by reading
-// the statistics of a driver both ways. The polarity it finds on a scratch driver: disabled and enabled with 1 and with
-// 0, one leaves the driver's cache empty and the other makes it grow, on whichever of the two acts the flag counts.
-// Prove it there before the first real run: the wrong framing is refused, the wrong polarity is not, and "do not
-// synchronize" then synchronizes everything.
+// examples/labcheck settles both fields on a lab server and prints the value to use. Prove it there before the first
+// real run: the wrong framing is refused, the wrong polarity is not, and "do not synchronize" then synchronizes
+// everything.
 type Dialect struct {
 	Framing Framing
 	Resync  ResyncFlag

@@ -141,8 +141,12 @@ func TestStatistics(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "cn=srv1,o=sys", s.ServerDN)
 	require.EqualValues(t, 1234, s.CacheBytes)
-	require.EqualValues(t, 12, s.Unprocessed)
 	require.Equal(t, "2026-01-01 12:00:00 +0000 UTC", s.Oldest.String())
+	s, err = parseStats([]byte(`<driver-info timestamp="20260101121000.000Z"><subscriber><cache><size>7</size></cache>` +
+		`<cache><size>0</size></cache></subscriber></driver-info>`))
+	require.NoError(t, err)
+	require.EqualValues(t, 7, s.CacheBytes, "of all caches: the last one alone does not say that nothing waits")
+	require.Equal(t, "2026-01-01 12:10:00 +0000 UTC", s.At.String())
 	for _, bad := range []string{"", "<driver-info>",
 		"<driver-info><subscriber><cache><size>x</size></cache></subscriber></driver-info>",
 		"<!DOCTYPE x [<!ENTITY a 'b'>]><driver-info>&a;</driver-info>"} {

@@ -43,12 +43,6 @@ const (
 	ServerDataFromExportWhole
 )
 
-var serverDataNames = []string{ServerDataFromPreparation: "preparation",
-	ServerDataFromExport: "export", ServerDataFromExportWhole: "whole export"}
-
-// String returns "preparation", "export" or "whole export".
-func (d ServerDataFrom) String() string { return enum.Name(serverDataNames, d) }
-
 // FailoverOptions says what is failed over.
 type FailoverOptions struct {
 	Route
@@ -83,8 +77,7 @@ func Failover(o FailoverOptions) (failover.Procedure, error) {
 	if o.Gap != GapLeave {
 		since = o.Since.UTC().Format(time.RFC3339)
 	}
-	return o.procedure("idm.Failover", o.SourceDN, stages, failover.Parameter{Name: "since", Value: since},
-		failover.Parameter{Name: "data", Value: o.Data.String()})
+	return o.procedure("idm.Failover", o.SourceDN, stages, failover.Parameter{Name: "since", Value: since})
 }
 
 // FailoverStages returns the stages of [Failover]. It refuses options that could not work, and touches nothing.
@@ -122,7 +115,7 @@ func (m *mover) sourceDead(said failover.Statement) failover.Step {
 	dead := said.Step("source-dead", "State that the source is down and cannot come back by itself", m.sourceDN)
 	dead.Source = fromWiki + `"Be sure your original server doesn't come up with the drivers running until you are ready as it may try to create connections to the applications and cause some fun there."`
 	dead.Guards = untilAuto // as what can be seen of the source
-	dead.Help = "Cut power or network of the source, or disable the start of its directory service. Its drivers are " +
+	dead.Help = "Cut power or network of the source, or stop its directory service and disable its start. Its drivers are " +
 		"still on Auto there, in its own unreplicated values: it would start them by itself."
 	return dead
 }
@@ -169,8 +162,8 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	defer cancel()
 	s, err := m.trySource(dialling)
 	switch {
-	case away(ctx, err) && asked(err):
-		return failover.Observation{Done: true, Found: "the source does not answer"}, nil
+	case away(ctx, err):
+		return failover.Observation{Done: true, Found: "the source does not answer", Note: err.Error()}, nil
 	case errors.Is(err, errOtherName):
 		return failover.Observation{Done: true, Found: "another server answers in the source's place"}, nil
 	case err != nil:
@@ -183,12 +176,8 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	obs, err := m.look(ctx, "inactive on the source, which answers",
 		func(ctx context.Context, driver string) (failover.Item, error) {
 			st, err := s.Status(ctx, driver)
-			switch {
-			case errors.Is(err, ErrNotServed):
-				return failover.Item{Done: true, Found: err.Error()}, nil
-			case errors.Is(err, ErrEngineMissing):
-				// A server that is coming up answers before its engine is loaded, and then starts what is Auto.
-				return failover.Item{Found: "its engine is not loaded yet, or no more: stop the directory service there"}, nil
+			if notServed(err) {
+				return notServedOn(ctx, s, m.DriverSet)
 			}
 			return failover.Item{Done: st.out(), Found: st.String() + " on the source"}, err
 		})
@@ -196,17 +185,28 @@ func (m *mover) lookAtSource(ctx context.Context) (failover.Observation, error) 
 	return obs, err
 }
 
-// away reports whether err says that no server is there. A look that was cut short says nothing.
+// notServedOn tells how a driver stands on a server whose engine does not serve it. One that is coming up answers before
+// its engine is loaded, and an engine serves a driver set that it joined when it is loaded again (seen): then it starts
+// what is Auto. Only a server that has left the set will not.
+func notServedOn(ctx context.Context, s *Server, setDN string) (failover.Item, error) {
+	list, err := s.ServerList(ctx, setDN)
+	if err == nil && len(list) > 0 && !containsDN(list, s.DN()) {
+		return failover.Item{Done: true, Found: "the server has left the driver set"}, nil
+	}
+	return failover.Item{Found: "its engine does not serve it yet, or no more: stop the directory service there"}, err
+}
+
+// away reports whether err says that no server is there. A look that was cut short, or that nobody took, says nothing.
 func away(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil
+	return errors.Is(err, ErrUnreachable) && ctx.Err() == nil && asked(err)
 }
 
 // asked reports whether an attempt to connect left this machine: a name that could not be looked up, too many open
-// files or a rule of the firewall here say nothing of the server (connect(2)).
+// files or a rule of the firewall here say nothing of the server (connect(2)), nor does a tunnel that is down.
 func asked(err error) bool {
 	_, unresolved := errors.AsType[*net.DNSError](err)
 	return !unresolved && !slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.EADDRNOTAVAIL,
-		syscall.EPERM, syscall.EACCES}, func(ours error) bool { return errors.Is(err, ours) })
+		syscall.EPERM, syscall.EACCES, ErrLineLost}, func(ours error) bool { return errors.Is(err, ours) })
 }
 
 // sourceStillOut looks once more right before something is enabled or started: a source that somebody switched on

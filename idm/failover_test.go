@@ -2,6 +2,7 @@ package idm_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"testing"
@@ -134,6 +135,11 @@ func TestASourceThatIsNotKnownIsNotOut(t *testing.T) {
 				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "srv1", IsNotFound: true}}
 			}
 		},
+		"its tunnel is down": func(_ *move, c *idm.Config) {
+			c.Dial = func(context.Context, string, string) (net.Conn, error) {
+				return nil, fmt.Errorf("%w: the jump host refuses", idm.ErrLineLost)
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMove(t, smallPair())
@@ -165,7 +171,7 @@ func TestASourceWithoutItsEngineMayStillStartIt(t *testing.T) {
 		}
 	}), "x")
 	require.ErrorIs(t, err, failover.ErrPrecondition)
-	require.ErrorContains(t, err, "its engine is not loaded yet")
+	require.ErrorContains(t, err, "its engine does not serve it yet")
 	for _, d := range m.drivers {
 		require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(d))
 	}

@@ -34,8 +34,6 @@ type GuardOptions struct {
 	Poll        time.Duration // between two tries; 0 means failover.DefaultPoll
 }
 
-const defaultGuardWait = 24 * time.Hour
-
 // guard works on the old server, whenever it is there.
 type guard struct {
 	GuardOptions
@@ -61,7 +59,7 @@ func newGuard(o GuardOptions) (*guard, error) {
 	if SameDN(o.OldDN, o.Active.DN()) {
 		return nil, failover.Invalid("GuardOptions.OldDN", o.OldDN+" is also the active server", "name two servers")
 	}
-	o.Wait = cmp.Or(o.Wait, defaultGuardWait)
+	o.Wait = cmp.Or(o.Wait, 24*time.Hour)
 	g := &guard{GuardOptions: o, m: mover{Route: r, sourceDN: o.OldDN, cacheDir: o.CacheDir}}
 	return g, g.m.checkCacheDir("GuardOptions.CacheDir")
 }
@@ -151,8 +149,7 @@ func (g *guard) look(ctx context.Context) (failover.Observation, error) {
 		func(ctx context.Context, driver string) (failover.Item, error) {
 			st, err := s.Status(ctx, driver)
 			if notServed(err) {
-				// An engine that is not loaded yet will read its own Auto when it is: that is not quiet.
-				return failover.Item{Found: "the engine does not answer for it yet: " + err.Error()}, nil
+				return notServedOn(ctx, s, g.DriverSet)
 			}
 			return failover.Item{Done: st.out(), Found: st.String()}, err
 		})
@@ -208,7 +205,12 @@ func (g *guard) silence(ctx context.Context) error {
 			return unmet("guard driver", driver, "enable it on the active server first, or leave it out of the guard",
 				"it is "+active.String()+" on "+g.Active.DN())
 		}
-		return g.m.silenceOn(ctx, s, driver)
+		err = g.m.silenceOn(ctx, s, driver)
+		if notServed(err) { // what helps an engine elsewhere would start the drivers here
+			return &failover.Error{Op: "guard driver", Target: driver, Outcome: failover.OutcomeOf(err), Err: err,
+				Next: "let WatchOldServer look until its engine is loaded, or stop the directory service there"}
+		}
+		return err
 	})
 }
 
@@ -249,7 +251,7 @@ type GuardSighting struct {
 	Answers bool // the old server answered
 	// Acted is true when something had to be disabled or stopped.
 	Acted bool
-	Found failover.Observation // before acting; rows per driver
+	Found failover.Observation // before acting; rows per driver; the note of a server that is not there says why
 	// Waited says per driver that was to be disabled what waited in its queue, which goes with that, and where it was
 	// saved.
 	Waited map[string]string
@@ -293,7 +295,8 @@ func (g *guard) round(ctx context.Context) GuardSighting {
 	ctx, cancel := context.WithTimeout(ctx, g.m.allDrivers(g.m.StopTimeout))
 	defer cancel()
 	obs, err := g.look(ctx)
-	if away(ctx, err) && asked(err) {
+	if away(ctx, err) {
+		seen.Found.Note = err.Error()
 		return seen
 	}
 	seen.Answers, seen.Found, seen.Err = !unanswered(err), obs, err

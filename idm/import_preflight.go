@@ -55,9 +55,13 @@ func (imp *importer) parents(ctx context.Context) error {
 				return err
 			}
 		}
-		return imp.in.refuse(w.line, "dn", "%s has no parent: %s is neither in the file nor in the directory", w.dn, parent)
+		return imp.in.refuse(w.line, "dn", "%s has no parent: %s is not in the file and not to be seen in the directory: %s", w.dn,
+			parent, unseen)
 	})
 }
+
+// unseen is what to look at before a file is changed: what the user may not see looks as if it did not exist.
+const unseen = "see whether it exists, has a replica there and may be seen by the user"
 
 // unresolved finds the first reference to something that neither the export nor the server has.
 func (imp *importer) unresolved(ctx context.Context) error {
@@ -91,7 +95,7 @@ func (imp *importer) unresolved(ctx context.Context) error {
 			return err
 		}
 		n, _ := strconv.Atoi(line)
-		return imp.in.refuse(n, attribute, "names %s, which neither the file nor the directory has", dn)
+		return imp.in.refuse(n, attribute, "names %s, which is not in the file and not to be seen in the directory: %s", dn, unseen)
 	}
 	err = imp.each(ctx, func(_, _ *object, at []byte) error {
 		for end == nil && bytes.Compare(key, at) <= 0 {

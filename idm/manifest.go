@@ -145,7 +145,7 @@ func orNotDone(op, target, next string, err error) error {
 type ExportCheck struct {
 	Name     string        `json:"name"`
 	Present  bool          `json:"present"`
-	Complete bool          `json:"complete"` // size, SHA-256 and structure are those of the manifest
+	Complete bool          `json:"complete"` // size and SHA-256 are those of the manifest
 	Age      time.Duration `json:"age"`
 	Stale    bool          `json:"stale"`             // older than allowed
 	Problem  string        `json:"problem,omitempty"` // why it is not complete

@@ -103,11 +103,10 @@ var ndsReadings = map[int]ndsReading{
 
 // ResultError is a refusal by the server: it answered, and the answer was no.
 type ResultError struct {
-	Result    uint16 // LDAP result code
-	NDS       int    // eDirectory's number in the server's text, negative; 0 when it gave none
-	MatchedDN string
-	Text      string // the server's words, with secrets of the request redacted
-	driverOp  bool
+	Result   uint16 // LDAP result code
+	NDS      int    // eDirectory's number in the server's text, negative; 0 when it gave none
+	Text     string // the server's words, with secrets of the request redacted
+	driverOp bool
 }
 
 // Error returns both codes with their readings and the server's words.
@@ -233,7 +232,7 @@ func refusal(err error, driverOp bool, secrets []failover.Secret) *ResultError {
 	if e.Err != nil {
 		text = failover.Redact(e.Err.Error(), secrets...)
 	}
-	return &ResultError{Result: e.ResultCode, NDS: parseNDS(text), MatchedDN: e.MatchedDN, Text: text, driverOp: driverOp}
+	return &ResultError{Result: e.ResultCode, NDS: parseNDS(text), Text: text, driverOp: driverOp}
 }
 
 // notDone is the error of a call that provably changed nothing.

@@ -56,9 +56,7 @@ type PrepareOptions struct {
 }
 
 // Prepare is step 0 of the published failover, done while all is well: replicas, exports, the standby in the driver set
-// with its own values and passwords, its drivers disabled. It touches nothing on the source and causes no outage. It is
-// to be repeated after every change of configuration. What it prepared is proven only by a start: move the drivers in a
-// quiet hour with [Switchover] and [Failback], which a run that waited for that would keep from their lock.
+// with its own values and passwords, its drivers disabled. It ends before the trial, which its lock would keep out.
 func Prepare(o PrepareOptions) (failover.Procedure, error) {
 	stages, err := PrepareStages(o)
 	if err != nil {
@@ -80,7 +78,7 @@ func PrepareStages(o PrepareOptions) (Stages, error) {
 	return Stages{
 		Check: failover.Stage{Name: "check", Steps: []failover.Step{m.servers(), m.rights(), m.replicas(), m.health()}},
 		Prepare: failover.Stage{Name: stagePrepare, Steps: slices.Concat(
-			[]failover.Step{m.keepExport(o.Export), m.inSet(), m.engineServes(), m.sourceEnabled(), m.targetPassive(),
+			[]failover.Step{m.sourceEnabled(), m.keepExport(o.Export), m.inSet(), m.engineServes(), m.targetPassive(),
 				m.disableOnTarget(), m.copyData(o.OnRequest)},
 			m.passwords(), m.references())},
 	}, nil
@@ -152,10 +150,11 @@ func (m *mover) positions() failover.Step {
 	return failover.Step{ID: "positions", Title: "Decide from which position in its application each shim goes on",
 		Target: m.Target.DN(), Kind: failover.Manual,
 		Source: "vendor KB 7000882: DirXML-DriverStorage is removed where a driver moves to another server",
-		Help: "The step " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " +
+		Help: "In the plan, " + stagePrepare + "/" + stepCopy + " names the drivers whose DirXML-DriverStorage on " +
 			m.Target.DN() + " is another than on the server they run on: it is the shim's position from before the crash, " +
-			"and a shim that goes on from there reads again or misses. For each of them keep it, have it copied (OnRequest), " +
-			"or remove the value on " + m.Target.DN() + ", as the shim's guide says. If it names none, there is nothing to do."}
+			"and a shim that goes on from there reads again or misses. For each of them keep it, or remove the value on " +
+			m.Target.DN() + ", as the shim's guide says. To have it copied name DirXML-DriverStorage in OnRequest, and run " +
+			"again before you confirm. If the plan names none, there is nothing to do."}
 }
 
 func differenceText(list []ServerDifference) string {

@@ -240,7 +240,7 @@ func TestSwitchoverIsRefused(t *testing.T) {
 			require.NoError(m.t, open(m.t, m.tree, "srv1").Stop(m.t.Context(), m.drivers[0]))
 			eventually(m.t, open(m.t, m.tree, "srv1"), m.drivers[0], idm.StateStopped)
 		}},
-		{name: "the standby collected events", cfg: pair(), text: "cache of", mess: func(m *move) {
+		{name: "the standby collected events", cfg: pair(), text: "bytes wait there", mess: func(m *move) {
 			require.NoError(m.t, open(m.t, m.tree, "srv2").SetStartOption(m.t.Context(), m.drivers[0], idm.StartManual,
 				idm.ResyncNone))
 			m.tree.Change(m.tree.Users()...)

@@ -260,16 +260,3 @@ func (s *Server) readable(ctx context.Context, dn string, attributes ...string) 
 		fmt.Errorf("%w: %s may not read %s of %s on %s, which looks as if it were not set", ErrNoAccess, s.conf.UserDN,
 			strings.Join(hidden, ", "), dn, s.DN()))
 }
-
-// ServerAddress returns where a server of the tree offers LDAP, by the ldapInterfaces of its LDAP server objects. The
-// addresses may be internal ones.
-func (s *Server) ServerAddress(ctx context.Context, serverDN string) ([]string, error) {
-	entries, err := s.Find(ctx,
-		Query{Scope: ScopeSubtree, Filter: "(&(objectClass=ldapServer)(ldapHostServer=" + escapeFilter(serverDN) + "))",
-			Attributes: []string{"ldapInterfaces"}})
-	var list []string
-	for _, e := range entries {
-		list = append(list, e.Texts("ldapInterfaces")...)
-	}
-	return list, err
-}

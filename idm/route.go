@@ -92,7 +92,7 @@ func (r Route) withDefaults() (Route, error) {
 }
 
 // procedure makes one of the stages that have steps. Its parameters are what a run that has begun cannot change; what
-// is repaired at night is none of it: passwords, limits, folders, the margin.
+// is repaired at night is none of it: passwords, limits, folders, the margin, whence the per-server values come.
 func (r Route) procedure(name, sourceDN string, stages Stages, more ...failover.Parameter) (failover.Procedure, error) {
 	d := r.Target.Dialect()
 	p := failover.Procedure{Name: name, Lock: r.Lock, Parameters: append([]failover.Parameter{

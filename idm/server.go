@@ -81,13 +81,12 @@ func (s *Server) Close() error {
 
 // RootDSE is what the server says about itself.
 type RootDSE struct {
-	DSAName        string // DN of the NCP server object: which server this is
-	TreeName       string // directoryTreeName
-	Vendor         string // vendorName and vendorVersion
-	NamingContexts []string
-	Extensions     []string // supportedExtension
-	Controls       []string // supportedControl
-	Schema         string   // subschemaSubentry, as a rule cn=schema
+	DSAName    string   // DN of the NCP server object: which server this is
+	TreeName   string   // directoryTreeName
+	Vendor     string   // vendorName and vendorVersion
+	Extensions []string // supportedExtension
+	Controls   []string // supportedControl
+	Schema     string   // subschemaSubentry, as a rule cn=schema
 }
 
 // HasExtension reports whether the server lists the extended operation.
@@ -124,7 +123,7 @@ var errOtherName = fmt.Errorf("%w by its name", ErrWrongServer)
 func (s *Server) identify(ctx context.Context, l *link) error {
 	fail := func(err error, next string) error { return notDone("identify", s.address, next, err) }
 	result, err := l.ldap.Search(&ldap.SearchRequest{Scope: ldap.ScopeBaseObject, Filter: "(objectClass=*)",
-		Attributes: []string{"dsaName", "directoryTreeName", "vendorName", "vendorVersion", "namingContexts",
+		Attributes: []string{"dsaName", "directoryTreeName", "vendorName", "vendorVersion",
 			"supportedExtension", "supportedControl", "subschemaSubentry"}})
 	if err != nil {
 		if r := refusal(err, false, nil); r != nil {
@@ -138,9 +137,8 @@ func (s *Server) identify(ctx context.Context, l *link) error {
 	}
 	e := fromLDAP(result.Entries[0])
 	dse := RootDSE{DSAName: cmp.Or(e.Text("dsaName"), s.conf.AssumedServer), TreeName: e.Text("directoryTreeName"),
-		Vendor:         strings.TrimSpace(e.Text("vendorName") + " " + e.Text("vendorVersion")),
-		NamingContexts: e.Texts("namingContexts"), Extensions: e.Texts("supportedExtension"),
-		Controls: e.Texts("supportedControl"), Schema: e.Text("subschemaSubentry")}
+		Vendor:     strings.TrimSpace(e.Text("vendorName") + " " + e.Text("vendorVersion")),
+		Extensions: e.Texts("supportedExtension"), Controls: e.Texts("supportedControl"), Schema: e.Text("subschemaSubentry")}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -2,8 +2,11 @@ package idm_test
 
 import (
 	"context"
+	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -215,6 +218,53 @@ func TestTheSourceIsLookedAtAgainBehindAPersonsAnswer(t *testing.T) {
 	require.ErrorIs(t, err, failover.ErrPrecondition)
 	require.ErrorContains(t, err, "stop/source-quiet")
 	require.Equal(t, idmtest.StartManual, m.tree.Server("srv2").StartOption(m.drivers[0]))
+}
+
+// A source whose name cannot be looked up any more is not dead: somebody may have enabled it meanwhile.
+func TestASourceThatCannotBeAskedIsNotDead(t *testing.T) {
+	m := newMove(t, smallPair())
+	var lost atomic.Bool
+	var mu sync.Mutex
+	var conns []net.Conn
+	one := open(t, m.tree, "srv1", func(c *idm.Config) {
+		c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if lost.Load() {
+				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "srv1"}}
+			}
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			mu.Lock()
+			defer mu.Unlock()
+			conns = append(conns, conn)
+			return conn, err
+		}
+	})
+	p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")), Source: one})
+	require.NoError(t, err)
+	j := failovertest.Journal(t)
+	o := options(j)
+	o.Gate = func(_ context.Context, q failover.Request) (failover.Approval, error) {
+		if q.Step.ID == "start/start" {
+			return failover.Approval{}, failover.ErrWaiting
+		}
+		return failover.Approval{By: "ann"}, nil
+	}
+	_, err = p.Run(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrWaiting)
+	lost.Store(true)
+	mu.Lock()
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	mu.Unlock()
+	o.Gate = nil
+	_, err = p.Run(t.Context(), o)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "stop/source-quiet")
+	require.Equal(t, idmtest.StateStopped, m.tree.Server("srv2").State(m.drivers[0]))
+	lost.Store(false)
+	_, err = p.Run(t.Context(), o)
+	require.NoError(t, err)
+	m.stand("srv2", "srv1", idmtest.StartAuto)
 }
 
 // A source that dies once it was seen out does not keep the drivers from coming up on the target.

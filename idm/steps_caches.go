@@ -85,12 +85,12 @@ func (m *mover) saveCache(ctx context.Context, s *Server, driver string, stopped
 	case err != nil && !refused && !unsupported(err):
 		return "", err
 	case err != nil:
-		unread = "not readable: " + err.Error() + "; " + waits(ctx, s, driver)
+		unread = "not readable: " + err.Error() + "; " + m.waits(ctx, s, driver)
 	case torn > 0:
 		unread = fmt.Sprintf("%d of %d pages came damaged or cut off", torn, pages)
 	}
 	if pages == 0 {
-		if left := waits(ctx, s, driver); err == nil && left != nothingWaits {
+		if left := m.waits(ctx, s, driver); err == nil && left != nothingWaits {
 			unread = "the server shows no event, and " + left
 		}
 		return cmp.Or(unread, "empty"), nil
@@ -123,19 +123,16 @@ var unusual = regexp.MustCompile(`[^A-Za-z0-9_-]`)
 // fileName makes a name for a file from a DN: the common name with everything unusual replaced.
 func fileName(dn string) string { return unusual.ReplaceAllString(commonName(dn), "_") }
 
-// waits says what waits in a driver's queue on a server.
-func waits(ctx context.Context, s *Server, driver string) string {
-	stats, err := s.Stats(ctx, driver)
-	switch {
-	case err != nil:
-		return "how much waits there is not known: " + err.Error()
-	case stats.CacheBytes == 0:
-		return nothingWaits
-	case stats.Oldest.IsZero():
-		return fmt.Sprintf("%d bytes wait there", stats.CacheBytes)
+// waits says what waits in the queue of a stopped driver on a server.
+func (m *mover) waits(ctx context.Context, s *Server, driver string) string {
+	queue, err := s.queued(ctx, driver)
+	if errors.Is(err, ErrWrongState) && pause(ctx, m.Poll) == nil {
+		queue, err = s.queued(ctx, driver) // right after a stop a view was seen to fail once
 	}
-	return fmt.Sprintf("%d bytes wait there, the oldest since %s", stats.CacheBytes,
-		stats.Oldest.UTC().Format(time.RFC3339))
+	if err != nil {
+		return "how much waits there is not known: " + err.Error()
+	}
+	return cmp.Or(queue, nothingWaits)
 }
 
 const nothingWaits = "nothing waits there"
@@ -144,7 +141,7 @@ const nothingWaits = "nothing waits there"
 // folder for it. A queue that the server cannot read keeps nobody: a damaged one is a usual mark of a crash. A folder that
 // cannot be written to does: the driver is stopped and manual, and the queue waits.
 func (m *mover) disable(ctx context.Context, s *Server, driver string) (err error) {
-	queue := waits(ctx, s, driver)
+	queue := m.waits(ctx, s, driver)
 	if queue != nothingWaits {
 		saved := "there is no folder to save it in"
 		if m.cacheDir != "" {

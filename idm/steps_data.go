@@ -100,8 +100,8 @@ func (m *mover) passwordsByHand(source string) failover.Step {
 		Help: "Set each password that " + stagePrepare + "/passwords-needed lists, on " + m.Target.DN() + ": in iManager " +
 			"or Designer choose this server, then the driver's properties, Driver Configuration (application password, " +
 			"Remote Loader password, driver object password) and Named Passwords. Passwords are values of one server; the " +
-			"driver object password is not. Nothing but the names of named passwords can be read back: only a start of the " +
-			"driver proves them."}
+			"driver object password is not: it must stay what the Remote Loader has. Nothing but the names of named " +
+			"passwords can be read back: only a start of the driver proves them."}
 	if m.Passwords != nil {
 		step.Observe = func(context.Context) (failover.Observation, error) {
 			return failover.Observation{Done: true, Found: "nothing to do by hand: there is a source of passwords"}, nil
@@ -239,6 +239,10 @@ func (m *mover) references() []failover.Step {
 	const source = fromWiki +
 		`"Keep In Mind: Depending on the driver you may need to reconfigure some stuff to make this work. For example if SSL is used between this driver and another driver (eDir driver) or a Remote Loader you'll need to make sure that reference still works. ` +
 		`With the eDir drivers if you added this server after the original server was working you'll need to recreate your certificates between the servers. No big deal but it's something to do."`
+	held := ", and see that the old engine holds no connection there"
+	if m.source != nil { // until the drivers move it does
+		held = ""
+	}
 	return []failover.Step{
 		{ID: "references", Title: "Check Remote Loader and certificate references as far as the directory shows them",
 			Target: m.Target.DN(), Kind: failover.Check, Guards: m.needed, Source: source,
@@ -255,13 +259,13 @@ func (m *mover) references() []failover.Step {
 		{ID: stepWorks, Title: "Make sure the references work from the target", Target: m.Target.DN(),
 			Kind: failover.Manual, Source: source,
 			Help: "For each driver the step before calls Remote Loader: from " + m.Target.DN() + " reach the host and port it " +
-				"names (firewall, certificate), and see that the old engine holds no connection there. " +
+				"names (firewall, certificate)" + held + ". " +
 				"For each eDir-to-eDir driver: if this server was added after the original one was working, run the NDS-to-NDS " +
 				"(eDir-to-eDir) certificate wizard in iManager between this server and the partner's server - NCP 524 must be " +
 				"open between the trees, the driver's name is typed without cn= or ou=, the configuration names the certificate " +
-				"without the \"- server\" suffix, and certificates expire after two years by default - and change the remote " +
-				"address of the partner's driver to this server. For a shim that uses local files, libraries or accounts: see " +
-				"that they exist here. If no driver is of these kinds, there is nothing to do."},
+				"without the \"- server\" suffix, and certificates expire after two years by default. Change the remote address " +
+				"of the partner's driver to this server when the drivers have moved, not before. For a shim that uses local " +
+				"files, libraries or accounts: see that they exist here. If no driver is of these kinds, there is nothing to do."},
 	}
 }
 

@@ -177,7 +177,7 @@ func (m *mover) tellSource(ctx context.Context, job string, list []string) (note
 				fmt.Errorf("%w: the change of %s has not come there", failover.ErrNotObserved, job))
 		}
 		if away(ctx, err) || notServed(err) {
-			return ", the engine of " + commonName(m.sourceDN) + " is not there: it sees the change when it is loaded", nil
+			return untold(m.sourceDN), nil
 		}
 		return note, err
 	}
@@ -187,9 +187,13 @@ func (m *mover) tellSource(ctx context.Context, job string, list []string) (note
 // is no reason to stop: the list is right.
 func tellEngine(ctx context.Context, s *Server, job string) (note string, err error) {
 	if err = s.NotifyJob(ctx, job); errors.Is(err, ErrNotSupported) {
-		return ", the engine could not be told on " + commonName(s.DN()) + ": it sees the change when it is loaded again", nil
+		return untold(s.DN()), nil
 	}
 	return "", err
+}
+
+func untold(serverDN string) string {
+	return ", the engine could not be told on " + commonName(serverDN) + ": it sees the change when it is loaded again"
 }
 
 // swapServers takes one server out of the list of a job, "" for none, and puts another one in, in one request: a job must

@@ -96,8 +96,8 @@ func (m *mover) missed(ctx context.Context) (bool, error) {
 	return disabled && m.gap == GapClose, err
 }
 
-// note reads what stands on the source. The time is this machine's; the margin covers the difference to the servers'
-// clocks.
+// note reads what stands on the source. The time is this machine's, or that of the source where it is behind: objects
+// carry the servers' time. The margin covers how far those differ.
 func (m *mover) note(ctx context.Context) (stopNote, error) {
 	n := stopNote{At: time.Now().UTC().Truncate(time.Second), Oldest: map[string]time.Time{}, Unread: map[string]string{},
 		Options: map[string]StartOption{}, States: map[string]State{}}
@@ -121,10 +121,16 @@ func (m *mover) note(ctx context.Context) (stopNote, error) {
 		switch {
 		case err != nil && ctx.Err() == nil:
 			unread, err = err.Error(), nil
+		case st.Option != st.Option.settable():
+			unread = "its cache has overflowed"
 		case stats.CacheBytes != 0 && stats.Oldest.IsZero():
 			unread = fmt.Sprintf("%d bytes waited, and the server does not tell since when", stats.CacheBytes)
 		}
-		return standing{st, stats.Oldest, unread}, err
+		oldest := stats.Oldest
+		if oldest.IsZero() || !stats.At.IsZero() && stats.At.Before(oldest) {
+			oldest = stats.At
+		}
+		return standing{st, oldest, unread}, err
 	})
 	for driver, st := range all {
 		n.Options[driver], n.States[driver] = st.Option, st.State

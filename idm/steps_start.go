@@ -174,7 +174,11 @@ func (m *mover) catchUp(ctx context.Context, s *Server, driver string,
 		return unmet("close gap", driver, "run the procedure from its beginning, so that the time is noted",
 			"no time was noted")
 	}
-	if err := s.ResyncSince(ctx, driver, at); err != nil {
+	err = s.ResyncSince(ctx, driver, at)
+	if errors.Is(err, ErrWrongState) { // whether one that is stopped can be asked is not published
+		return notDone("close gap", driver, "see that it runs on "+s.DN()+", start it there if it does not, and run again", err)
+	}
+	if err != nil {
 		return err
 	}
 	return asked.Put(ctx, driver, at)

@@ -86,7 +86,9 @@ func (m *mover) replicas() failover.Step {
 				r, err := m.Target.ReplicaOf(ctx, dn)
 				row := failover.Item{Target: dn}
 				switch {
-				case errors.Is(err, ErrWrongServer) || errors.Is(err, ErrNoEntry):
+				case errors.Is(err, ErrNoEntry):
+					row.Found = "not to be seen here: check the name and the rights of the user; then see whether it has a replica"
+				case errors.Is(err, ErrWrongServer):
 					row.Found = "no replica here: add a read/write replica with iManager or ndsrepair, and wait until it is on"
 				case unsupported(err):
 					row.Found = "the server does not tell its replicas in a known form: look with iMonitor, and waive"
@@ -173,8 +175,8 @@ func (m *mover) engineServes() failover.Step {
 		Source: "seen in published code: the engine picks up a driver set when it is loaded; the vendor's installer " +
 			"restarts ndsd after the association",
 		Help: "Restart the directory service of " + m.Target.DN() + " (ndsmanage stopall; ndsmanage startall, or systemctl " +
-			"restart ndsd). Its engine serves the driver set only after that. The run then waits until it answers for each " +
-			"driver."})
+			"restart ndsd; on a machine with several instances that one alone). Its engine serves the driver set only after " +
+			"that. The run then waits until it answers for each driver."})
 }
 
 // sourceEnabled is the check that the drivers belong on the source: what is disabled or overwritten on the target must
@@ -235,9 +237,8 @@ func (m *mover) targetQuiet() failover.Step {
 			// With the source proven inactive later on, a driver that runs here already is an earlier run's work.
 			return failover.Item{Done: m.source == nil, Found: st.String()}, nil
 		}
-		stats, err := m.Target.Stats(ctx, driver)
-		return failover.Item{Done: stats.CacheBytes == 0, Found: fmt.Sprintf("%s, cache of %d bytes", st, stats.CacheBytes)},
-			err
+		queue, err := m.Target.queued(ctx, driver)
+		return failover.Item{Done: queue == "", Found: st.String() + ", " + cmp.Or(queue, nothingWaits)}, err
 	}).Step(failover.Step{ID: "target-quiet",
 		Title:  "Check that the drivers are disabled on the target, or wait there with an empty cache",
 		Target: m.Target.DN(), Kind: failover.Check,
@@ -315,14 +316,16 @@ func (m *mover) confirmGood() failover.Step {
 		Target: m.Target.DN(), Kind: failover.Manual,
 		Source: fromWiki + `"Set them to Manual (later, when all id good, change to Auto-Start)."`,
 		Help: "Look at each driver for as long as it takes: events arrive in the application and come back, the trace on " +
-			m.Target.DN() + " shows no errors, the cache does not grow, jobs ran. What happened in an application meanwhile " +
-			"comes when the publisher polls; for a shim that does not poll, migrate it. What was deleted while the drivers " +
-			"were down is not synchronized afterwards: the saved caches name what waited. Then confirm. Until then a restart " +
-			"of the server leaves the drivers stopped, with their events cached."}
+			m.Target.DN() + " shows no errors, the cache does not grow, jobs ran, the partner of an eDir-to-eDir driver has " +
+			"this server's address. What happened in an application meanwhile comes when the publisher polls; for a shim that " +
+			"does not poll, migrate it. What was deleted while the drivers were down is not synchronized afterwards: the saved " +
+			"caches name what waited. Then confirm. Until then a restart of the server leaves the drivers stopped, with their " +
+			"events cached."}
 }
 
 // finalOption is Auto, or Manual where the source had it by somebody's choice: as noted when it was stopped or, where
-// it is gone, as the export noted it. Without either nobody knows, and it is Auto as the published procedure has it.
+// it is gone, as an export taken from it noted it. Without either nobody knows, and it is Auto as the published
+// procedure has it.
 func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, error) {
 	n, known, err := factNoted.Load(ctx)
 	manual := n.Options[driver].settable() == StartManual
@@ -330,7 +333,7 @@ func (m *mover) finalOption(ctx context.Context, driver string) (StartOption, er
 		var kept Manifest
 		kept, err = m.exportManifest()
 		manual = slices.ContainsFunc(kept.Drivers, func(d ManifestDriver) bool {
-			return SameDN(d.DN, driver) &&
+			return SameDN(d.DN, driver) && SameDN(kept.Server, m.sourceDN) &&
 				(d.StartOption == StartManual.String() || d.StartOption == StartOverflowManual.String())
 		})
 	}
@@ -353,7 +356,7 @@ func (m *mover) auto() failover.Step {
 		}
 		return failover.Item{Done: o == want, Found: o.String()}, err
 	}
-	return m.looks("with their final start option on the target", "set them to Auto, or to Manual where the source had it",
+	return m.looks("with their final start option on the target", "set them to Auto, or to Manual where that is known of the source",
 		see).Step(failover.Step{ID: stepAuto, Title: "Let the drivers start by themselves on the target",
 		Target: m.Target.DN(), Kind: failover.Change, Poll: m.Poll,
 		Source: fromWiki + `"later, when all id good, change to Auto-Start"`,

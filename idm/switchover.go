@@ -43,8 +43,7 @@ func SwitchoverStages(o SwitchoverOptions) (Stages, error) {
 }
 
 // Failback moves the drivers back to the server they came from: Source is where they run now, Target is the server that
-// has returned. Before anything else it proves that the returned server runs none of them and is healthy. Its own
-// values are older than what happened since and are replaced by those of the server the drivers run on.
+// has returned.
 func Failback(o SwitchoverOptions) (failover.Procedure, error) {
 	stages, err := FailbackStages(o)
 	return o.moved("idm.Failback", stages, err)
@@ -57,7 +56,7 @@ func FailbackStages(o SwitchoverOptions) (Stages, error) {
 		return Stages{}, err
 	}
 	return m.away(o, []failover.Step{m.servers(), m.returnedQuiet(), m.rights(), m.replicas(), m.health()},
-		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.copyData(o.OnRequest), m.positions()}), nil
+		[]failover.Step{m.inSet(), m.engineServes(), m.sourceActive(), m.positions(), m.copyData(o.OnRequest)}), nil
 }
 
 // moved is the procedure of both directions.
@@ -125,7 +124,11 @@ func (m *mover) returnedQuiet() failover.Step {
 	return m.looks("stopped and disabled on the returned server", "",
 		func(ctx context.Context, driver string) (failover.Item, error) {
 			item, err := see(ctx, driver)
-			if !item.Done {
+			switch {
+			case notServed(err): // and what would help against that starts what is Auto there
+				return failover.Item{
+					Found: "not served by its engine: let WatchOldServer run, then have it serve the driver set"}, nil
+			case !item.Done:
 				item.Found += ": run GuardOldServer"
 			}
 			return item, err

@@ -148,11 +148,15 @@ func export(ctx context.Context, out io.Writer, config string, args []string) (e
 // keep takes an export, unless that would be in the place of the values of another server: when that one is gone, they
 // stand nowhere else.
 func keep(ctx context.Context, out io.Writer, server *idm.Server, path string, o idm.ExportOptions) error {
-	old := idm.CheckExport(path, time.Now(), 0).Manifest.Server
-	if old != "" && !idm.SameDN(old, server.DN()) {
+	old := idm.CheckExport(path, time.Now(), 0)
+	if old.Present && !idm.SameDN(old.Manifest.Server, server.DN()) {
+		holds := "it holds the values of " + old.Manifest.Server
+		if old.Manifest.Server == "" {
+			holds = "nobody knows whose values it holds: " + old.Problem
+		}
 		return &failover.Error{Op: "export to", Target: path, Outcome: failover.NotApplied,
 			Next: "move the file and its manifest to another place first",
-			Err:  fmt.Errorf("%w: it holds the values of %s", failover.ErrPrecondition, old)}
+			Err:  fmt.Errorf("%w: %s", failover.ErrPrecondition, holds)}
 	}
 	m, err := server.SaveExport(ctx, path, o)
 	if err != nil {
@@ -334,15 +338,16 @@ func (s site) idle(ctx context.Context, r request, server *idm.Server) error {
 	for _, driver := range s.chosenDrivers(r) {
 		st, err := server.Status(ctx, driver)
 		switch {
-		case errors.Is(err, idm.ErrNoEntry) || errors.Is(err, idm.ErrNotServed) || errors.Is(err, idm.ErrEngineMissing):
-		case err != nil:
-			return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied,
-				Next: failover.NextOf(err), Err: err}
-		case st.Option != idm.StartDisabled:
-			return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied,
-				Next: "if it is meant, name the server: say " + r.server + " behind import",
-				Err:  fmt.Errorf("%w: %s is %s there, and no server was named", failover.ErrPrecondition, driver, st)}
+		case errors.Is(err, idm.ErrNoEntry) || errors.Is(err, idm.ErrNotServed):
+			continue
+		case err == nil && st.Option == idm.StartDisabled:
+			continue
+		case err == nil:
+			err = fmt.Errorf("it is %s there", st)
 		}
+		return &failover.Error{Op: "import to", Target: server.DN(), Outcome: failover.NotApplied,
+			Next: "if it is meant, name the server: say " + r.server + " behind import",
+			Err:  fmt.Errorf("%w: no server was named, and %s: %w", failover.ErrPrecondition, driver, err)}
 	}
 	return nil
 }

@@ -189,6 +189,11 @@ func TestExportVerifyImport(t *testing.T) {
 	again, err := os.ReadFile(filepath.Join(p.dir, "drivers.ldif"))
 	require.NoError(t, err)
 	require.Equal(t, kept, again)
+	manifest := filepath.Join(p.dir, "drivers.ldif.manifest.json")
+	require.NoError(t, os.Rename(manifest, manifest+".moved"))
+	err = export(t.Context(), &out, config, []string{"standby"})
+	require.ErrorContains(t, err, "nobody knows whose values it holds")
+	require.NoError(t, os.Rename(manifest+".moved", manifest))
 
 	for _, args := range [][]string{{"aply"}, {"home", "standby"}, {"apply", "apply"}, {"xml", "file.xml"},
 		{"a.xml", "b.xml"}, {driver, p.tree.Drivers()[1]}, {"cn=Unknown,cn=ds1,o=system"}} {
@@ -212,6 +217,12 @@ func TestAnImportOverTheActiveServerNamesIt(t *testing.T) {
 	require.Contains(t, failover.NextOf(err), "say standby")
 	require.Empty(t, p.tree.Asked(
 		func(r idmtest.Request) bool { return r.Op == idmtest.OperationModify || r.Op == idmtest.OperationAdd }))
+	// It is no less in use while its engine is away.
+	away := p.tree.Inject(idmtest.Injection{Kind: idmtest.FaultRefusal, Server: "srv2", Extended: 7, NDS: -783, Times: -1})
+	err = apply(t.Context(), &bytes.Buffer{}, config, []string{"apply"}, "ann", "CHG1")
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.Contains(t, failover.NextOf(err), "say standby")
+	away.Remove()
 	require.NoError(t, apply(t.Context(), &bytes.Buffer{}, config, []string{"standby", "apply"}, "ann", "CHG1"))
 }
 

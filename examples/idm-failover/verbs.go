@@ -86,7 +86,7 @@ func watch(ctx context.Context, out io.Writer, config string, args []string) (er
 		case g.Err != nil:
 			fmt.Fprintf(out, "%s not settled: %v\n", at, g.Err)
 		case !g.Answers:
-			fmt.Fprintf(out, "%s %s does not answer\n", at, s.Home.DN)
+			fmt.Fprintf(out, "%s %s does not answer: %s\n", at, s.Home.DN, g.Found.Note)
 		case g.Acted:
 			fmt.Fprintf(out, "%s disabled and stopped on %s; before: %s\n", at, s.Home.DN, g.Found.Found)
 		default:

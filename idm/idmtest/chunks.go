@@ -116,10 +116,14 @@ func viewCache(k *call) *result {
 		k.srv.kill()
 		return nds(-641)
 	}
-	var events []event
-	if kind == 0 && position < int64(len(k.d.Cache)) && k.d.Behaviour.View != ViewNothing {
-		events = k.d.Cache[position:min(int64(len(k.d.Cache)), position+count)]
+	events := k.d.Cache
+	if kind == 2 {
+		events = k.d.Ahead
 	}
+	if k.d.Behaviour.View == ViewNothing {
+		events = nil
+	}
+	events = events[min(int64(len(events)), position):min(int64(len(events)), position+count)]
 	if len(events) == 0 {
 		return valueOf(newInteger(0), newInteger(0), newInteger(position))
 	}
@@ -146,8 +150,11 @@ func viewCache(k *call) *result {
 	if k.d.Behaviour.View == ViewCut {
 		data = data[:len(data)/2]
 	}
-	return valueOf(newInteger(k.keep(data, minutes)), newInteger(int64(len(data))),
-		newInteger(position+int64(len(events))))
+	size := int64(len(data))
+	if k.d.Behaviour.View == ViewLost && position > 0 {
+		data = nil
+	}
+	return valueOf(newInteger(k.keep(data, minutes)), newInteger(size), newInteger(position+int64(len(events))))
 }
 
 func deleteCache(k *call) *result {

@@ -81,8 +81,9 @@ type engineDriver struct {
 	State       State
 	Next        []transition
 	Cache       []event
-	Reason      string // why the last start failed
-	JustStopped bool   // the cache cannot be read for a moment
+	Ahead       []event `json:",omitempty"` // the cache of Out of Band Sync
+	Reason      string  // why the last start failed
+	JustStopped bool    // the cache cannot be read for a moment
 	CacheLimit  int
 	SyncNext    bool // said when it was disabled, where the flag counts then
 	Behaviour   Behaviour
@@ -108,6 +109,9 @@ type Behaviour struct {
 	StallStart bool
 	// HoldEvents makes a running driver keep its events in the cache, as one whose application is slow or away.
 	HoldEvents bool
+	// OutOfBand puts events into the driver's other cache, as those of attributes with Out of Band Sync (documented). The
+	// figures do not count it.
+	OutOfBand bool
 	// DieAfter makes a running driver stop by itself that long after its start; 0 means never.
 	DieAfter time.Duration
 	// View is how much of the cache a view of it shows.
@@ -122,6 +126,8 @@ const (
 	ViewWhole CacheView = iota
 	// ViewCut ends in the middle of every page.
 	ViewCut
+	// ViewLost announces every page and hands out the first one only.
+	ViewLost
 	// ViewNothing shows no event, however many wait.
 	ViewNothing
 )
@@ -352,7 +358,7 @@ func (t *Tree) setOption(s *Server, n *node, d *engineDriver, option StartOption
 	}
 	switch {
 	case option == StartDisabled:
-		d.Cache, d.Next = nil, nil // also a start that waits for its time
+		d.Cache, d.Ahead, d.Next = nil, nil, nil // also a start that waits for its time
 	case was == StartDisabled && !noResync:
 		c.AutoResyncs++
 		t.resync(s, n, d, time.Time{})

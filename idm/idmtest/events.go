@@ -117,7 +117,11 @@ func (t *Tree) emit(n *node) {
 			if d == nil || d.Option == StartDisabled {
 				continue
 			}
-			d.Cache = append(d.Cache, event{Object: n.id, Event: t.event, At: t.now()})
+			cache := &d.Cache
+			if d.Behaviour.OutOfBand {
+				cache = &d.Ahead
+			}
+			*cache = append(*cache, event{Object: n.id, Event: t.event, At: t.now()})
 			t.markDriver(s, id)
 			t.deliver(s, id, d)
 		}
@@ -126,11 +130,12 @@ func (t *Tree) emit(n *node) {
 
 // deliver lets a running driver empty its cache into the application.
 func (t *Tree) deliver(s *Server, driver int, d *engineDriver) {
-	if d.State != StateRunning || len(d.Cache) == 0 || d.Behaviour.HoldEvents {
+	waiting := slices.Concat(d.Ahead, d.Cache)
+	if d.State != StateRunning || len(waiting) == 0 || d.Behaviour.HoldEvents {
 		return
 	}
 	a := t.app(driver)
-	for _, ev := range d.Cache {
+	for _, ev := range waiting {
 		a.Deliveries++
 		if ev.XML != "" {
 			continue
@@ -142,7 +147,7 @@ func (t *Tree) deliver(s *Server, driver int, d *engineDriver) {
 			a.Seen[ev.Object], a.By[ev.Object] = ev.Event, s.name
 		}
 	}
-	d.Cache = nil
+	d.Cache, d.Ahead = nil, nil
 	t.markDriver(s, driver)
 	t.markApp(driver)
 }
@@ -231,7 +236,7 @@ func (s *Server) Cached(driver string) int {
 	s.tree.lock()
 	defer s.tree.mu.Unlock()
 	if d := s.driver(driver); d != nil {
-		return len(d.Cache)
+		return len(d.Cache) + len(d.Ahead)
 	}
 	return 0
 }
