@@ -319,7 +319,15 @@ func (s *Server) ViewCache(ctx context.Context, driverDN string, page func([]byt
 	if err := s.viewCache(ctx, driverDN, cacheInOrder, page); err != nil {
 		return err
 	}
-	return s.viewCache(ctx, driverDN, cacheAhead, page)
+	return s.viewAhead(ctx, driverDN, page)
+}
+
+// viewAhead calls page with what Out of Band Sync takes ahead. An engine that does not know that cache has none.
+func (s *Server) viewAhead(ctx context.Context, driverDN string, page func([]byte) error) error {
+	if err := s.viewCache(ctx, driverDN, cacheAhead, page); !errors.Is(err, ErrNotSupported) {
+		return err
+	}
+	return nil
 }
 
 func (s *Server) viewCache(ctx context.Context, driverDN string, cache int64, page func([]byte) error) error {
@@ -354,7 +362,7 @@ func (s *Server) viewCache(ctx context.Context, driverDN string, cache int64, pa
 func (s *Server) queued(ctx context.Context, driverDN string) (what string, err error) {
 	stats, err := s.Stats(ctx, driverDN)
 	if err == nil && stats.CacheBytes == 0 {
-		err = s.viewCache(ctx, driverDN, cacheAhead, func([]byte) error {
+		err = s.viewAhead(ctx, driverDN, func([]byte) error {
 			what = "events of Out of Band Sync wait there, nobody knows since when"
 			return nil
 		})
