@@ -186,8 +186,14 @@ type Group struct {
 	Failback  Failback      `json:"failback"`
 	Members   []Resource    `json:"members,omitempty"`
 	Standing  []MoveRequest `json:"standing,omitempty"`
-	Failures  []string      `json:"failures,omitempty"` // of its members, as the cluster has them on record
+	Failures  []Failure     `json:"failures,omitempty"` // of its members, as the cluster has them on record
 	Raw       string        `json:"raw,omitempty"`
+}
+
+// Failure is something that failed on a node, in the cluster's own words.
+type Failure struct {
+	Node string `json:"node"`
+	Text string `json:"text"`
 }
 
 // String returns "group on owner: state" with what is unusual about it.
