@@ -251,8 +251,9 @@ func restorable(g Group) error {
 	if g.Failback.Policy != FailbackUnknown {
 		return nil
 	}
-	return refuse("remember failback", g.Name, "give the group one setting that can be read (on Pacemaker resource-stickiness "+
-		"of the group itself, without a rule, and not of each member), then run again", ErrNotTold, "whether it may go home by itself")
+	return refuse("remember failback", g.Name, "give the group one setting that can be read (on Pacemaker "+
+		"resource-stickiness of the group itself, without a rule, and not of each member), then run again", ErrNotTold,
+		"whether it may go home by itself")
 }
 
 func (t transfer) clear(ctx context.Context) error { return t.c.ClearMove(ctx, t.o.Group) }

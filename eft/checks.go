@@ -76,8 +76,8 @@ func (u upgrade) owner(ctx context.Context) (string, error) {
 	case g.Owner == "":
 		return "", refuse(op, u.Group, "find out where the group runs", cluster.ErrOwnerUnknown, "%s", g)
 	case g.Owner == u.Passive.Name():
-		return "", refuse(op, u.Group, "exchange Active and Passive", cluster.ErrOtherOwner,
-			"%s, which was given as the passive node", g)
+		return "", refuse(op, u.Group, "exchange Active and Passive; in a run that has begun, move the group back",
+			cluster.ErrOtherOwner, "%s, which was given as the passive node", g)
 	case g.Owner != u.Active.Name():
 		return "", refuse(op, u.Group, "name the nodes of this cluster", cluster.ErrOtherOwner,
 			"%s, which is neither of the two", g)
@@ -186,16 +186,28 @@ func (u upgrade) product(op string, n Node, f Facts) error {
 			return refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct,
 				"%q does not contain %q", p.Name, u.Product)
 		}
+		if first := f.Products[0]; p.Version != first.Version { // what is left of an old one would contradict the new one
+			return refuse(op, n.Name(), "remove the entry that was left over, or have the wildcard of the node match one alone",
+				ErrWrongVersion, "%q is %s, %q is %s", first.Name, first.Version, p.Name, p.Version)
+		}
 	}
 	return nil
 }
 
 func sameDir(a, b string) bool { return inside(a, b) && inside(b, a) }
 
-// runsOn wants the service running on the owner and stopped on the other node.
+// runsOn wants the service running on the owner of the group and stopped on the other node.
 func (u upgrade) runsOn(ctx context.Context, owner Node) (string, error) {
+	const op = "check service"
+	// First of all: a service that the cluster runs elsewhere is no stray, and must not be told to be stopped.
+	g, err := u.group(ctx)
+	if err == nil {
+		err = ownedBy(op, owner, g)
+	}
+	if err != nil {
+		return "", err
+	}
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
-		const op = "check service"
 		running := slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running })
 		switch {
 		case n == owner && !running:

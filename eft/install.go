@@ -24,7 +24,7 @@ func (u upgrade) install(role, sentence, next string) []failover.Step {
 		u.guard(n),
 		u.ready(n),
 		u.installer(role, n, sentence),
-		u.settle(n),
+		u.settle(role, n),
 		u.reboot(role, n),
 		u.noCleanConfig(n, next),
 		u.service(n),
@@ -126,6 +126,9 @@ func (u upgrade) ready(n Node) failover.Step {
 				return "", err
 			}
 			s, err := f.service(op)
+			if err == nil {
+				err = u.mayNotRun(ctx, n, s)
+			}
 			switch {
 			case err != nil:
 				return "", err
@@ -134,7 +137,7 @@ func (u upgrade) ready(n Node) failover.Step {
 			case s.StartMode != StartDisabled:
 				return "", refuse(op, n.Name(), "disable the service again", ErrServiceSettings, "%s", f)
 			}
-			return f.String(), u.mayNotRun(ctx, n, s)
+			return f.String(), nil
 		})
 }
 
@@ -331,20 +334,33 @@ func tail(log string) string {
 	return "log ends: " + log
 }
 
+// bootSeen is when a node had booted once it was seen to have the new version: a later reboot is behind the installer.
+func bootSeen(role string) failover.Fact[time.Time] {
+	return failover.Fact[time.Time]{Name: "eft/booted-" + role}
+}
+
 // settle stops what the installer started.
-func (u upgrade) settle(n Node) failover.Step {
-	return u.change("stop", "See the service stopped on "+n.Name()+", and stop it if the installer started it", n.Name(),
+func (u upgrade) settle(role string, n Node) failover.Step {
+	boot := bootSeen(role)
+	s := u.change("stop", "See the service stopped on "+n.Name()+", and stop it if the installer started it", n.Name(),
 		"HA FAQ, eft8-1: a service without its configuration makes an empty one (documented)",
 		func(ctx context.Context) (failover.Observation, error) {
 			running, f, err := u.strays(ctx, n)
-			return failover.Observation{Done: len(running) == 0, Found: f.String(), Would: "stop it"}, err
+			_, seen, loadErr := boot.Load(ctx)
+			return failover.Observation{Done: seen && len(running) == 0, Note: f.String(), Would: "stop it where it runs"},
+				errors.Join(err, loadErr)
 		}, func(ctx context.Context) error {
-			running, _, err := u.strays(ctx, n)
+			running, f, err := u.strays(ctx, n)
+			if err == nil {
+				_, err = boot.Capture(ctx, func(context.Context) (time.Time, error) { return f.Booted, nil })
+			}
 			if err != nil {
 				return err
 			}
 			return u.stop(ctx, n, running, StartUnknown)
 		}, failover.NothingToUndo)
+	s.Writes = []string{boot.Name}
+	return s
 }
 
 // strays returns the services that run on a node although the cluster does not run them there.
@@ -362,11 +378,15 @@ func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
 
 // reboot lets a person reboot a node whose installer asked for it.
 func (u upgrade) reboot(role string, n Node) failover.Step {
+	help := "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster " +
+		"again, "
+	if u.shared {
+		help += "move the group back to it, offline as it is, bring its disk online there, "
+	}
 	return failover.Step{ID: "reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(),
 		Kind: failover.Manual, Wait: true, Timeout: u.Installer.StopAfter, Poll: u.Poll,
 		Source: added + "the new program may not be complete before the reboot; now the node serves nobody",
-		Help: "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster " +
-			"again, and confirm.",
+		Help:   help + "and confirm.",
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {
 			was, is, err := since(ctx, n)
 			if err != nil {
@@ -377,7 +397,14 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 				return failover.Observation{}, err
 			}
 			// Renames of others may be pending for ever, and hide those of the installer: what counts is a reboot behind it.
-			begun, found := was.Booted.Add(time.Minute), "no reboot is asked for" // a clock that is set moves the time of boot
+			boot, seen, err := bootSeen(role).Load(ctx)
+			if err != nil {
+				return failover.Observation{}, err
+			}
+			if !seen {
+				boot = was.Booted
+			}
+			begun, found := boot.Add(time.Minute), "no reboot is asked for" // a clock that is set moves the time of boot
 			if run.State == RunEnded {
 				begun = run.Ended
 			}
@@ -392,7 +419,16 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			}
 			s, err := u.Cluster.Snapshot(ctx)
 			c, _ := s.Node(n.Name())
-			return failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: found,
-				Note: "the cluster says the node is " + c.State.String()}, err
+			obs := failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: found,
+				Note: "the cluster says the node is " + c.State.String()}
+			if obs.Done && u.shared {
+				g, _ := s.Group(u.Group)
+				disk, err := u.disksAre(g, cluster.StateOnline)
+				if obs.Done = disk && g.Owner == n.Name(); !obs.Done {
+					obs.Found += ", and the group with its disk is not on the node"
+				}
+				return obs, err
+			}
+			return obs, err
 		})}
 }

@@ -78,7 +78,7 @@ type Quiesce struct {
 type QuiesceEnd int
 
 const (
-	// QuiesceGiveUp stops the run before the move.
+	// QuiesceGiveUp stops the run before the move. It is looked at again right before it.
 	QuiesceGiveUp QuiesceEnd = iota
 	// QuiesceMoveAnyway moves and cuts them off.
 	QuiesceMoveAnyway

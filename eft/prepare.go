@@ -186,7 +186,7 @@ func (u upgrade) backup() failover.Stage {
 			case err != nil || loadErr != nil:
 				return errors.Join(err, loadErr)
 			case c.Hash != m.Hash:
-				return refuse("check backup", node.Name(), "find out who changes the copy", ErrBackup,
+				return refuse("check backup", node.Name(), "find out who changes the copy, undo, and begin again", ErrBackup,
 					"its manifest is %.16s…, it was %.16s…", m.Hash, c.Hash)
 			}
 			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash,
@@ -202,45 +202,68 @@ const untold = "see by hand that nobody is connected, then use QuiesceMoveAnyway
 
 // quiesce waits until nobody would be cut off, if that is wanted.
 func (u upgrade) quiesce() failover.Stage {
-	const op = "wait for quiet"
+	const id, title, source = "wait", "Wait until nobody is connected", added + "a move cuts every connection"
 	q := u.Quiesce
 	stage := failover.Stage{Name: "quiesce"}
 	if q.For == 0 {
 		return stage
 	}
-	// Users come and go: whether somebody is connected is looked at while it waits.
-	s := record(u, "wait", "Wait until nobody is connected", u.Group, added+"a move cuts every connection", quiescedFact,
-		func(text string) failover.Observation {
-			return failover.Observation{Note: text, Would: "wait up to " + q.For.String()}
-		}, func(ctx context.Context) error {
-			limit, cancel := context.WithTimeout(ctx, q.For)
-			defer cancel()
-			for {
-				now, err := u.Admin.Read(ctx)
-				switch {
-				case err != nil:
-					return err
-				case now.Activity == nil && q.Then == QuiesceMoveAnyway:
-					return quiescedFact.Save(ctx, "moved, and who was connected was not told")
-				case now.Activity == nil:
-					return unchanged(op, u.Group, untold, fmt.Errorf("%w: who is connected", cluster.ErrNotTold))
-				case now.Activity.Idle():
-					return quiescedFact.Save(ctx, "nobody was connected")
-				}
-				failover.Progress(ctx, now.Activity.String())
-				if err := waiting.For(limit, u.Poll); err != nil {
-					if ctx.Err() != nil {
-						return unchanged(op, u.Group, "run again", err)
-					}
-					if q.Then == QuiesceMoveAnyway {
-						return quiescedFact.Save(ctx, "moved in spite of "+now.Activity.String())
-					}
-					return refuse(op, u.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy,
-						"still %s after %s", now.Activity, q.For)
-				}
+	if q.Then == QuiesceGiveUp {
+		// It stands until the service goes down: users come back while a run waits for a person.
+		before := "move/move"
+		if u.shared {
+			before = u.downFrom
+		}
+		s := u.wait(id, title, u.Group, source, waivable, before, func(ctx context.Context) (string, error) {
+			g, err := u.group(ctx)
+			if err != nil || g.State == cluster.StateOffline { // as after another service name was given to the cluster
+				return "the service is down", err
 			}
+			return u.quiet(ctx)
 		})
+		s.Timeout = q.For
+		stage.Steps = []failover.Step{s}
+		return stage
+	}
+	s := record(u, id, title, u.Group, source, quiescedFact, func(text string) failover.Observation {
+		return failover.Observation{Note: text, Would: "wait up to " + q.For.String()}
+	}, func(ctx context.Context) error {
+		limit, cancel := context.WithTimeout(ctx, q.For)
+		defer cancel()
+		for {
+			found, err := u.quiet(ctx)
+			busy := errors.Is(err, ErrNodeBusy)
+			switch {
+			case err == nil:
+			case busy && waiting.For(limit, u.Poll) == nil:
+				failover.Progress(ctx, found)
+				continue
+			case ctx.Err() != nil || !busy && !errors.Is(err, cluster.ErrNotTold):
+				return err
+			default:
+				found = "moved in spite of " + found
+			}
+			return quiescedFact.Save(ctx, found)
+		}
+	})
 	s.Timeout = q.For + changeTime
 	stage.Steps = []failover.Step{s}
 	return stage
+}
+
+// quiet wants nobody connected at this moment; what it finds is told with an error too.
+func (u upgrade) quiet(ctx context.Context) (string, error) {
+	const op = "wait for quiet"
+	now, err := u.Admin.Read(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case now.Activity == nil:
+		return "users of whom nothing is told", unchanged(op, u.Group, untold,
+			fmt.Errorf("%w: who is connected", cluster.ErrNotTold))
+	case !now.Activity.Idle():
+		return now.Activity.String(), refuse(op, u.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy,
+			"still %s", now.Activity)
+	}
+	return "nobody is connected", nil
 }

@@ -267,8 +267,7 @@ func (n *WindowsNode) ReadBackup(ctx context.Context, dir string) (Manifest, err
 	}
 	listed := NewManifest(answer.Listed)
 	if listed.Hash != NewManifest(answer.Found).Hash {
-		return Manifest{}, refuse(op, n.c.Name, "back up again into another folder", ErrBackup,
-			"the files in %s are not those of its list", dir)
+		return Manifest{}, refuse(op, n.c.Name, anotherCopy, ErrBackup, "the files in %s are not those of its list", dir)
 	}
 	return listed, nil
 }
