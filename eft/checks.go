@@ -99,7 +99,8 @@ func (u upgrade) otherNodes(ctx context.Context) (string, error) {
 	for _, n := range s.Nodes {
 		// One that is joining is up in a moment, and one of which nothing is known may be.
 		away := n.State == cluster.NodePaused || n.State == cluster.NodeDown
-		if n.Name != u.Active.Name() && n.Name != u.Passive.Name() && !away && g.MayOwn(n.Name) {
+		if n.Name != u.Active.Name() && n.Name != u.Passive.Name() && !away &&
+			len(g.Unwilling(n.Name)) == 0 {
 			others = append(others, n.Name)
 		}
 	}
@@ -387,8 +388,9 @@ func (u upgrade) settingsReadable(ctx context.Context) (string, error) {
 	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.ConfigDir):
 		return "", refuse("check settings", u.Group, "give the directory the server uses", ErrConfigDir,
 			"the server uses %q, given was %q", s.ConfigDir, u.ConfigDir)
-	case u.Quiesce.For > 0 && u.Quiesce.Then != QuiesceMoveAnyway && s.Activity == nil:
-		return "", refuse("check settings", u.Group, untold+", or leave Quiesce out", cluster.ErrNotTold, "who is connected")
+	case u.Quiesce > 0 && s.Activity == nil:
+		return "", refuse("check settings", u.Group, "see by hand that nobody is connected, and leave Quiesce out",
+			cluster.ErrNotTold, "who is connected")
 	}
 	return fmt.Sprintf("%d values, version %s", len(s.Values), s.Version), nil
 }

@@ -260,7 +260,7 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  22. finish/failback: put the failback setting back as it was (change)
  23. finish/verify: see the group stay where it belongs without the guard (check)
 
-quiesce/wait is there only when Options.Quiesce asks for it, with QuiesceMoveAnyway as a change; prepare/settings and the version and licence checks only with
+quiesce/wait is there only when Options.Quiesce asks for it; prepare/settings and the version and licence checks only with
 an Admin; a consoles step stands for each of Options.Consoles, as a check where its version can be read. Options.Before comes before the first change,
 Options.After after the last step.
 */

@@ -1,6 +1,7 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,14 +33,14 @@ func (u upgrade) install(role, sentence, next string) []failover.Step {
 	}
 }
 
-func (u upgrade) runID(ctx context.Context, role string) (string, start, error) {
+func runID(ctx context.Context, role string) (string, error) {
 	s, err := remembered(ctx)
-	return s.Run + "-" + role, s, err
+	return s.Run + "-" + role, err
 }
 
 // run tells what became of the installer. Without an ID nothing can have been started.
-func (u upgrade) run(ctx context.Context, role string, n Node) (InstallerRun, error) {
-	id, _, err := u.runID(ctx, role)
+func run(ctx context.Context, role string, n Node) (InstallerRun, error) {
+	id, err := runID(ctx, role)
 	if err != nil {
 		return InstallerRun{State: RunNotStarted}, err
 	}
@@ -112,7 +113,7 @@ func (u upgrade) ready(n Node) failover.Step {
 		added+"the guard may have been taken away, or the group come back, while the run waited for a person", firm,
 		"install", func(ctx context.Context) (string, error) {
 			const op = "check guard"
-			f, err := n.Facts(ctx)
+			_, f, err := since(ctx, n)
 			if err == nil {
 				err = rightNode(op, n, f)
 			}
@@ -211,19 +212,9 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	s.Kind = failover.Once
 	s.Observe = func(ctx context.Context) (failover.Observation, error) { return u.installerState(ctx, role, n) }
 	s.Apply = func(ctx context.Context) error {
-		id, before, err := u.runID(ctx, role)
+		id, err := runID(ctx, role)
 		if err != nil {
 			return unchanged(op, n.Name(), "run from the beginning", err)
-		}
-		f, err := n.Facts(ctx)
-		if err != nil {
-			return unchanged(op, n.Name(), "make the node readable and run again", err)
-		}
-		var guarded []string
-		for _, service := range append(before.Nodes[n.Name()].Services, f.Services...) {
-			if !slices.Contains(guarded, service.Name) {
-				guarded = append(guarded, service.Name)
-			}
 		}
 		was, err := n.InstallerRun(ctx, id)
 		switch {
@@ -233,7 +224,7 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 			return nil // it was taken already, or the node does not say: what is observed counts
 		}
 		if err := n.StartInstaller(ctx, Start{ID: id, Turn: was.Turn, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env,
-			Logs: i.Logs, Guard: guarded}); err != nil {
+			Logs: i.Logs}); err != nil {
 			return err
 		}
 		// That it was taken is the node's word; that it runs or ran is what counts.
@@ -244,7 +235,7 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 		return nil
 	}
 	s.Probe = func(ctx context.Context) (failover.Outcome, error) {
-		id, _, err := u.runID(ctx, role)
+		id, err := runID(ctx, role)
 		if err != nil {
 			return failover.InDoubt, err
 		}
@@ -283,7 +274,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	i := u.Installer
 	obs := failover.Observation{Would: "start " + i.Path + " " + strings.Join(i.Args, " ")}
 	// The run is read before its effects: the other way round an installer that ends in between looks half done.
-	run, err := u.run(ctx, role, n)
+	run, err := run(ctx, role, n)
 	if err != nil && !errors.Is(err, errNotYet) { // not yet is the rule in a plan
 		return obs, err
 	}
@@ -389,16 +380,10 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 		Help:   help + "and confirm.",
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {
 			was, is, err := since(ctx, n)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			run, err := u.run(ctx, role, n)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+			run, runErr := run(ctx, role, n)
 			// Renames of others may be pending for ever, and hide those of the installer: what counts is a reboot behind it.
-			boot, seen, err := bootSeen(role).Load(ctx)
-			if err != nil {
+			boot, seen, bootErr := bootSeen(role).Load(ctx)
+			if err := cmp.Or(err, runErr, bootErr); err != nil {
 				return failover.Observation{}, err
 			}
 			if !seen {
@@ -419,16 +404,13 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			}
 			s, err := u.Cluster.Snapshot(ctx)
 			c, _ := s.Node(n.Name())
-			obs := failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: found,
-				Note: "the cluster says the node is " + c.State.String()}
-			if obs.Done && u.shared {
-				g, _ := s.Group(u.Group)
-				disk, err := u.disksAre(g, cluster.StateOnline)
-				if obs.Done = disk && g.Owner == n.Name(); !obs.Done {
-					obs.Found += ", and the group with its disk is not on the node"
-				}
-				return obs, err
+			g, _ := s.Group(u.Group)
+			disk, _ := u.disksAre(g, cluster.StateOnline)
+			there := !u.shared || disk && g.Owner == n.Name() // a reboot sends it to the other node
+			if !there {
+				found += ", and the group with its disk is not on the node"
 			}
-			return obs, err
+			return failover.Observation{Done: err == nil && there && c.State == cluster.NodeUp, Found: found,
+				Note: "the cluster says the node is " + c.State.String()}, err
 		})}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
-	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // remember writes to the journal how things are.
@@ -197,73 +196,37 @@ func (u upgrade) backup() failover.Stage {
 	return failover.Stage{Name: "backup", Steps: []failover.Step{run, verify}}
 }
 
-// untold is what a person does where the server does not tell who is connected.
-const untold = "see by hand that nobody is connected, then use QuiesceMoveAnyway"
-
-// quiesce waits until nobody would be cut off, if that is wanted.
+// quiesce waits until nobody would be cut off, if that is wanted. It stands until the service goes down: users come back
+// while a run waits for a person.
 func (u upgrade) quiesce() failover.Stage {
-	const id, title, source = "wait", "Wait until nobody is connected", added + "a move cuts every connection"
-	q := u.Quiesce
-	stage := failover.Stage{Name: "quiesce"}
-	if q.For == 0 {
+	const op = "wait for quiet"
+	stage, down := failover.Stage{Name: "quiesce"}, "move/move"
+	if u.shared {
+		down = u.downFrom
+	}
+	if u.Quiesce == 0 {
 		return stage
 	}
-	if q.Then == QuiesceGiveUp {
-		// It stands until the service goes down: users come back while a run waits for a person.
-		before := "move/move"
-		if u.shared {
-			before = u.downFrom
-		}
-		s := u.wait(id, title, u.Group, source, waivable, before, func(ctx context.Context) (string, error) {
+	s := u.wait("wait", "Wait until nobody is connected", u.Group, added+"a move cuts every connection", waivable, down,
+		func(ctx context.Context) (string, error) {
 			g, err := u.group(ctx)
 			if err != nil || g.State == cluster.StateOffline { // as after another service name was given to the cluster
 				return "the service is down", err
 			}
-			return u.quiet(ctx)
-		})
-		s.Timeout = q.For
-		stage.Steps = []failover.Step{s}
-		return stage
-	}
-	s := record(u, id, title, u.Group, source, quiescedFact, func(text string) failover.Observation {
-		return failover.Observation{Note: text, Would: "wait up to " + q.For.String()}
-	}, func(ctx context.Context) error {
-		limit, cancel := context.WithTimeout(ctx, q.For)
-		defer cancel()
-		for {
-			found, err := u.quiet(ctx)
-			busy := errors.Is(err, ErrNodeBusy)
+			now, err := u.Admin.Read(ctx)
 			switch {
-			case err == nil:
-			case busy && waiting.For(limit, u.Poll) == nil:
-				failover.Progress(ctx, found)
-				continue
-			case ctx.Err() != nil || !busy && !errors.Is(err, cluster.ErrNotTold):
-				return err
-			default:
-				found = "moved in spite of " + found
+			case err != nil:
+				return "", err
+			case now.Activity == nil:
+				return "", unchanged(op, u.Group, "see by hand that nobody is connected, then waive this step with a reason",
+					fmt.Errorf("%w: who is connected", cluster.ErrNotTold))
+			case !now.Activity.Idle():
+				return "", refuse(op, u.Group, "run again at a quieter time, or waive this step with a reason", ErrNodeBusy,
+					"still %s", now.Activity)
 			}
-			return quiescedFact.Save(ctx, found)
-		}
-	})
-	s.Timeout = q.For + changeTime
+			return "nobody is connected", nil
+		})
+	s.Timeout = u.Quiesce
 	stage.Steps = []failover.Step{s}
 	return stage
-}
-
-// quiet wants nobody connected at this moment; what it finds is told with an error too.
-func (u upgrade) quiet(ctx context.Context) (string, error) {
-	const op = "wait for quiet"
-	now, err := u.Admin.Read(ctx)
-	switch {
-	case err != nil:
-		return "", err
-	case now.Activity == nil:
-		return "users of whom nothing is told", unchanged(op, u.Group, untold,
-			fmt.Errorf("%w: who is connected", cluster.ErrNotTold))
-	case !now.Activity.Idle():
-		return now.Activity.String(), refuse(op, u.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy,
-			"still %s", now.Activity)
-	}
-	return "nobody is connected", nil
 }

@@ -38,8 +38,7 @@ type WindowsNodeConfig struct {
 }
 
 // WindowsNode is a Node behind PowerShell 5.1 over SSH. A silent installer runs as a scheduled task under SYSTEM,
-// because Windows ends what an SSH session started when the session ends (documented: Win32-OpenSSH). The scripts were
-// checked against a PowerShell grammar and not run by a real PowerShell in this project's tests.
+// because Windows ends what an SSH session started when the session ends (documented: Win32-OpenSSH).
 type WindowsNode struct {
 	c    WindowsNodeConfig
 	host *remote.Host

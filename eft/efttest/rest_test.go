@@ -195,7 +195,7 @@ func TestQuietIsTold(t *testing.T) {
 	}
 	o, err := w.Options()
 	require.NoError(t, err)
-	o.Quiesce = eft.Quiesce{For: patience}
+	o.Quiesce = patience
 	p, err := eft.Upgrade(o)
 	require.NoError(t, err)
 	p = edit(t, p, "stage/compare", func(step *failover.Step) { // the server stops telling behind the checks
@@ -229,12 +229,12 @@ func TestQuietIsTold(t *testing.T) {
 		require.False(t, s.Activity.Idle(), "a task that runs would be cut off")
 	}
 
-	for then, want := range map[eft.QuiesceEnd]error{eft.QuiesceGiveUp: cluster.ErrNotTold, eft.QuiesceMoveAnyway: nil} {
+	for quiesce, want := range map[time.Duration]error{patience: cluster.ErrNotTold, 0: nil} {
 		w := efttest.Start(t, efttest.LayoutLocal)
 		require.NoError(t, w.Update(untold))
 		o, err := w.Options()
 		require.NoError(t, err)
-		o.Quiesce = eft.Quiesce{For: patience, Then: then}
+		o.Quiesce = quiesce
 		require.ErrorIs(t, play(t, w, o, nil), want)
 		st, _, err := w.State()
 		require.NoError(t, err)
@@ -243,7 +243,7 @@ func TestQuietIsTold(t *testing.T) {
 }
 
 func TestQuiesce(t *testing.T) {
-	for _, then := range []eft.QuiesceEnd{eft.QuiesceGiveUp, eft.QuiesceMoveAnyway} {
+	for _, waive := range []map[string]string{nil, {"quiesce/wait": "the window ends"}} {
 		w := efttest.Start(t, efttest.LayoutLocal)
 		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
 			s.Activity = &eft.Activity{Users: 3}
@@ -251,21 +251,21 @@ func TestQuiesce(t *testing.T) {
 		}))
 		o, err := w.Options()
 		require.NoError(t, err)
-		o.Quiesce = eft.Quiesce{For: patience, Then: then}
+		o.Quiesce = patience
 		p, err := eft.Upgrade(o)
 		require.NoError(t, err)
-		j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
-		require.NoError(t, err)
-		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
-		require.NoError(t, j.Close())
+		run := options(w, failovertest.Journal(t), nil)
+		run.Waive = waive
+		_, err = p.Run(t.Context(), run)
 		_, m, stateErr := w.State()
 		require.NoError(t, stateErr)
-		if then == eft.QuiesceMoveAnyway {
+		if waive != nil {
 			require.NoError(t, err)
 			upgraded(t, w)
 			continue
 		}
 		require.ErrorIs(t, err, eft.ErrNodeBusy)
+		require.ErrorContains(t, err, "3 users")
 		require.Empty(t, m.Counters.Moves)
 		require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	}
@@ -277,7 +277,7 @@ func TestQuietIsLookedAtAgainRightBeforeTheMove(t *testing.T) {
 		w := efttest.Start(t, l)
 		o, err := w.Options()
 		require.NoError(t, err)
-		o.Quiesce = eft.Quiesce{For: patience}
+		o.Quiesce = patience
 		p, down := fromOptions(t, l, o), "move/move"
 		if l == efttest.LayoutShared {
 			down = "offline/group"

@@ -160,7 +160,7 @@ func (w *World) InstallByHand(name string) error {
 			s.Counters.InstallerRuns = map[string]int{}
 		}
 		s.Counters.InstallerRuns[name]++
-		(&node{w, name}).finish(m, s, s.Nodes[name], &Run{Start: eft.Start{Guard: []string{"by hand"}}})
+		(&node{w, name}).finish(m, s, s.Nodes[name], &Run{})
 		return nil
 	})
 }

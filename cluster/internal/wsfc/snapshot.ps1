@@ -17,16 +17,12 @@ $nodes = @(Get-ClusterNode | ForEach-Object {
   [pscustomobject]@{ name = [string]$_.Name; state = [string]$_.State; code = Get-Number $_.State; drain = [string]$_.DrainStatus
     drainCode = Get-Number $_.DrainStatus; info = Get-Number $_.StatusInformation; build = [string]$_.BuildNumber } })
 $groups = @(Get-ClusterGroup | Where-Object { Test-Wanted $_.Name } | ForEach-Object {
-  $group = $_
-  # An object that is being deleted must not end the reading of all others: what failed is told with it.
-  $failed = @(Get-Unread $group 'IsCoreGroup', 'LockedFromMoving') -join ', '
-  $preferred = $null
-  try { $preferred = Get-Names ($group | Get-ClusterOwnerNode).OwnerNodes } catch { $failed = [string]$_ }
-  [pscustomobject]@{ name = [string]$group.Name; state = [string]$group.State; code = Get-Number $group.State; owner = [string]$group.OwnerNode.Name
-    type = [string]$group.GroupType; core = [bool]$group.IsCoreGroup; locked = [bool]$group.LockedFromMoving; info = Get-Number $group.StatusInformation
-    failback = Get-Number $group.AutoFailbackType; preferred = $preferred; failed = $failed } })
+  [pscustomobject]@{ name = [string]$_.Name; state = [string]$_.State; code = Get-Number $_.State; owner = [string]$_.OwnerNode.Name
+    type = [string]$_.GroupType; core = [bool]$_.IsCoreGroup; locked = [bool]$_.LockedFromMoving; info = Get-Number $_.StatusInformation
+    failback = Get-Number $_.AutoFailbackType; failed = @(Get-Unread $_ 'IsCoreGroup', 'LockedFromMoving') -join ', ' } })
 $resources = @(Get-ClusterResource | Where-Object { Test-Wanted $_.OwnerGroup.Name } | ForEach-Object {
   $resource = $_
+  # An object that is being deleted must not end the reading of all others: what failed is told with it.
   $failed = @(Get-Unread $resource 'IsCoreResource', 'MaintenanceMode') -join ', '
   $possible = $null
   $service = ''
