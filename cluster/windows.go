@@ -251,7 +251,7 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 			}
 		}
 		for _, r := range s.Resources {
-			if r.Group != g.Name {
+			if r.Group != g.Name && r.Group != "" { // one that does not tell its group may be of any
 				continue
 			}
 			group.Members = append(group.Members, windowsResource(r))
