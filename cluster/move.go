@@ -17,8 +17,8 @@ import (
 const badReadings = 4
 
 // late is what a person does about a request that shows no effect and may still be on its way.
-const late = "see on the node that was asked that nothing of it runs any more; in a run, resolve the step as not " +
-	"applied then"
+const late = "see on each node that nothing of the account that asks runs any more, on Windows no powershell.exe; in a " +
+	"run, resolve the step as not applied then"
 
 // clearTime bounds the removal of a standing move request after the caller's own context has ended.
 const clearTime = time.Minute

@@ -56,7 +56,8 @@ func (u upgrade) preflight() failover.Stage {
 		look("files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm,
 			"stage/active", u.files),
 		look("busy", "No installer runs and no administration interface is open", both,
-			added+"two installers at once end with 1618, an open interface locks files", waivable, firstRun, u.busy),
+			added+"two installers at once end with 1618, an open interface locks files", waivable, firstRun,
+			func(ctx context.Context) (string, error) { return u.eachFacts(ctx, free) }),
 		look("space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade",
 			firm, "stage/passive", u.space),
 		look("account", "The password of the service account is at hand", both,
@@ -105,7 +106,8 @@ func (u upgrade) otherNodes(ctx context.Context) (string, error) {
 		}
 	}
 	if len(others) > 0 {
-		return "", refuse(op, u.Group, "pause them or take them off the possible owners", ErrOtherNodes, "%q", others)
+		return "", refuse(op, u.Group, "take them off the possible owners, or pause them and waive check/nodes",
+			ErrOtherNodes, "%q", others)
 	}
 	for _, n := range u.nodes() {
 		if c, _ := s.Node(n.Name()); c.State != cluster.NodeUp {
@@ -305,7 +307,7 @@ func (u upgrade) rightFile(n Node, f File) error {
 	i := u.Installer
 	switch {
 	case f.Size != i.Size || !strings.EqualFold(f.SHA256, i.SHA256):
-		return refuse(op, n.Name(), "remove the file, or correct size and SHA-256", ErrInstallerDiffers,
+		return refuse(op, n.Name(), "put the right file there, or correct size and SHA-256", ErrInstallerDiffers,
 			"%s has %d bytes and SHA-256 %.16s…, specified are %d and %.16s…", i.Path, f.Size, f.SHA256, i.Size, i.SHA256)
 	case i.Product != "" && f.Product != "" && !strings.Contains(strings.ToLower(f.Product), strings.ToLower(i.Product)):
 		return refuse(op, n.Name(), "use the installer of the right product", ErrWrongProduct,
@@ -316,8 +318,6 @@ func (u upgrade) rightFile(n Node, f File) error {
 	}
 	return nil
 }
-
-func (u upgrade) busy(ctx context.Context) (string, error) { return u.eachFacts(ctx, free) }
 
 func free(n Node, f Facts) (string, error) {
 	if len(f.Busy) > 0 {

@@ -89,7 +89,7 @@ func ownedBy(op string, n Node, g cluster.Group) error {
 	if g.Owner == n.Name() {
 		return nil
 	}
-	return refuse(op, g.Name, "find out who moved the group", cluster.ErrOtherOwner, "%s, expected on %s", g, n.Name())
+	return refuse(op, g.Name, "find out who moved the group, and move it back", cluster.ErrOtherOwner, "%s, expected on %s", g, n.Name())
 }
 
 // online brings the group up on the node it is on.

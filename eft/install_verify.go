@@ -101,7 +101,7 @@ func (u upgrade) complete(role string, n Node, guards string) failover.Step {
 			case len(running) > 0:
 				return "", refuse(op, n.Name(), "stop the service and find out what started it", ErrServiceRunning, "%s", f)
 			case !is.asBefore(was):
-				return "", refuse(op, n.Name(), "set them as they were", ErrServiceSettings, "%s", is.against(was))
+				return "", refuse(op, n.Name(), "set them as they were, then run again", ErrServiceSettings, "%s", is.against(was))
 			case role != u.last:
 				return f.String(), nil
 			}

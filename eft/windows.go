@@ -196,9 +196,9 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		return refuse(op, n.c.Name, "see in Task Scheduler why it starts no task, then run again", ErrNodeBusy,
 			"the task did not start in time, its last result is %s; it cannot start any more", answer.Result)
 	case answer.Missing:
-		return refuse(op, n.c.Name, "stage it again", ErrInstallerMissing, "%s", s.Path)
+		return refuse(op, n.c.Name, "put the installer there, then run again", ErrInstallerMissing, "%s", s.Path)
 	case answer.Differs:
-		return refuse(op, n.c.Name, "remove the file and stage it again", ErrInstallerDiffers, "%s", s.Path)
+		return refuse(op, n.c.Name, "put the right file there, then run again", ErrInstallerDiffers, "%s", s.Path)
 	}
 	return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.InDoubt, Next: "read the run",
 		Err: errors.New("the answer says nothing")}

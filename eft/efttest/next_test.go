@@ -151,3 +151,31 @@ func TestAfterARebootTheGroupWithTheProgramHasToBeBack(t *testing.T) {
 	require.NoError(t, err)
 	upgraded(t, w)
 }
+
+// A third node is kept away as the error says.
+func TestAThirdNodeIsKeptAwayAsTheErrorSays(t *testing.T) {
+	w := efttest.Start(t, efttest.LayoutLocal)
+	require.NoError(t, w.Arm("third-node"))
+	o, err := w.Options()
+	require.NoError(t, err)
+	err = play(t, w, o, nil)
+	require.ErrorIs(t, err, eft.ErrOtherNodes)
+	require.Contains(t, failover.NextOf(err), "pause them and waive check/nodes")
+	require.NoError(t, w.Update(func(m *clustertest.Model, _ *efttest.State) error {
+		m.Node("EFT03").State, m.Marks = cluster.NodePaused, map[string]string{}
+		return nil
+	}))
+	p, err := eft.Upgrade(o)
+	require.NoError(t, err)
+	ro := options(w, failovertest.Journal(t), nil)
+	_, err = p.Run(t.Context(), ro)
+	require.ErrorIs(t, err, cluster.ErrNodePaused)
+	ro.Journal, ro.Waive = failovertest.Journal(t), map[string]string{"check/nodes": "EFT03 is kept away"}
+	require.NoError(t, w.Update(func(m *clustertest.Model, _ *efttest.State) error {
+		m.Marks = map[string]string{}
+		return nil
+	}))
+	_, err = p.Run(t.Context(), ro)
+	require.NoError(t, err)
+	upgraded(t, w)
+}
