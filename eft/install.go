@@ -198,7 +198,8 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	if i.Mode == ModeByOperator {
 		s.Kind, s.Wait = failover.Manual, true
 		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it "+
-			"has finished. Do not start the service.", n.Name(), i.Path)
+			"has finished and its windows are closed. Do not start the service: it is disabled on purpose, so let an installer "+
+			"that cannot start it go on.", n.Name(), i.Path)
 		s.Observe = onNode(n, func(f Facts) (failover.Observation, error) {
 			obs := failover.Observation{Done: f.has(i.Version) && len(f.Busy) == 0, Found: f.String(),
 				Would: "wait for version " + i.Version.String()}

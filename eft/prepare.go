@@ -200,12 +200,12 @@ func (u upgrade) backup() failover.Stage {
 // while a run waits for a person.
 func (u upgrade) quiesce() failover.Stage {
 	const op = "wait for quiet"
-	stage, down := failover.Stage{Name: "quiesce"}, "move/move"
+	if u.Quiesce == 0 {
+		return failover.Stage{Name: "quiesce"}
+	}
+	down := "move/move"
 	if u.shared {
 		down = u.downFrom
-	}
-	if u.Quiesce == 0 {
-		return stage
 	}
 	s := u.wait("wait", "Wait until nobody is connected", u.Group, added+"a move cuts every connection", waivable, down,
 		func(ctx context.Context) (string, error) {
@@ -227,6 +227,5 @@ func (u upgrade) quiesce() failover.Stage {
 			return "nobody is connected", nil
 		})
 	s.Timeout = u.Quiesce
-	stage.Steps = []failover.Step{s}
-	return stage
+	return failover.Stage{Name: "quiesce", Steps: []failover.Step{s}}
 }
