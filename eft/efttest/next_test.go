@@ -130,7 +130,7 @@ func TestAfterARebootTheGroupWithTheProgramHasToBeBack(t *testing.T) {
 	w := efttest.Start(t, efttest.LayoutShared)
 	o, err := w.Options()
 	require.NoError(t, err)
-	o.Consoles, o.Installer.StopAfter = nil, time.Second
+	o.Consoles, o.Installer.StopAfter = nil, 3*time.Second
 	require.NoError(t, w.Arm("exit-3010"))
 	p, err := eft.UpgradeShared(o)
 	require.NoError(t, err)

@@ -174,7 +174,7 @@ func TestRESTRefusals(t *testing.T) {
 }
 
 // patience is for how long users are waited for who do not go.
-const patience = 500 * time.Millisecond
+const patience = 2 * time.Second
 
 // A server that does not tell who is connected is not quiet.
 func TestQuietIsTold(t *testing.T) {
