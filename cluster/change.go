@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -68,7 +69,7 @@ func (c *core) Pause(ctx context.Context, node string, o StateOptions) error {
 				was, left := drained[g.Name]
 				switch {
 				case g.Core:
-				case g.Owner == node && g.State != StateOffline:
+				case slices.Contains(g.Owners, node) && g.State != StateOffline:
 					if holds++; !left {
 						drained[g.Name] = g.State
 					}

@@ -17,8 +17,8 @@ import (
 const badReadings = 4
 
 // late is what a person does about a request that shows no effect and may still be on its way.
-const late = "see on the node that was asked that nothing of it runs any more; in a run, resolve the step as not " +
-	"applied then"
+const late = "see on each node that nothing of the account that asks runs any more, on Windows no powershell.exe; in a " +
+	"run, resolve the step as not applied then"
 
 // clearTime bounds the removal of a standing move request after the caller's own context has ended.
 const clearTime = time.Minute
@@ -72,7 +72,7 @@ func (c *core) Move(ctx context.Context, group, node string, o MoveOptions) (Mov
 		case clearErr != nil:
 			outcome := failover.OutcomeOf(behind.Effect(err)) // the request that stands can still move the group
 			err = &failover.Error{Op: op, Target: group, Outcome: outcome, Err: errors.Join(err, clearErr),
-				Next: "have the move request removed (crm_resource --clear): while it stands the cluster may act on it"}
+				Next: "remove the location constraint cli-prefer-" + group + ": while it stands the cluster may act on it"}
 		case err == nil:
 			// The group stays only if nothing draws it home once the request is gone.
 			err = f.confirm(ctx)
@@ -214,7 +214,7 @@ type follow struct {
 	left      bool   // the group was seen otherwise than it was, so standing at the source again means it returned
 	gone      bool   // it was seen down or on another node
 
-	known []string // failures that the cluster had on record before
+	known []Failure // what the cluster had on record before
 }
 
 // run reads until the group is on the target in the wanted state, or until it is certain that it will not be.
@@ -271,7 +271,7 @@ func (f *follow) run(ctx context.Context) (outage time.Duration, err error) {
 // judge says whether a reading ends the move. A bad state must have been read several times and for the time of grace:
 // the cluster may be restarting the group or taking it back.
 func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
-	failed := f.cause(g)
+	failed, onTarget := f.cause(g)
 	end := func(outcome failover.Outcome, kind error, next string) (bool, error) {
 		return true, f.fail(outcome, next, fmt.Errorf("%w: %s%s", kind, g, failed))
 	}
@@ -280,7 +280,7 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	case g.Owner == f.to && g.State == f.want:
 		return !f.twice || same >= 2, nil
 	case g.Owner == f.from && g.State == f.want && !f.left:
-		if failed != "" && same >= 2 {
+		if onTarget && same >= 2 {
 			// Stop, failed start and the start at the source lay between two readings; the record tells.
 			return end(failover.NotApplied, reverted(ErrReturned),
 				"repair what failed on the target and clear the failure in the cluster")
@@ -331,15 +331,15 @@ func (f *follow) judge(g Group, same int, since time.Duration) (bool, error) {
 	return end(failover.NotApplied, kind, "find out why the cluster placed the group there")
 }
 
-// cause tells what the cluster has recorded of members since before the move, in the cluster's own words.
-func (f *follow) cause(g Group) string {
-	text := ""
+// cause tells what the cluster has recorded of members since before the move, and whether some of it is of the target.
+func (f *follow) cause(g Group) (text string, onTarget bool) {
 	for _, failure := range g.Failures {
 		if !slices.Contains(f.known, failure) {
-			text += "; " + failure
+			text += "; " + failure.Text
+			onTarget = onTarget || failure.Node == f.to
 		}
 	}
-	return text
+	return text, onTarget
 }
 
 // notStarted watches a group that stood at its source until the time was over, now that no request stands any more: the

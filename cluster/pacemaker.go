@@ -61,13 +61,15 @@ const (
 // Pacemaker is a Pacemaker cluster reached over SSH to any of its nodes.
 //
 // State is read with crm_mon and cibadmin as XML; exit statuses are judged by number. A move is the constraint that
-// crm_resource --move makes, then readings until the group is up on the target, then crm_resource --clear: the
-// constraint would hold the group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells
+// crm_resource --move makes, then readings until the group is up on the target, then its removal: it would hold the
+// group for ever. A mark in the cluster's configuration (property failover-move-GROUP) tells
 // it from an administrator's, so that a later run finds and clears what a crash left. It is created with score 0, which
 // draws nothing, and the request replaces it by one with INFINITY where it still stands: once it was cleared, a request
 // that is late does nothing.
 //
-// Pausing is standby. Failback is resource-stickiness. SetService is refused with ErrNotSupported: the service is part
+// Pausing is standby. Failback is resource-stickiness of the group itself; where each member has its own, that of the
+// group holds nothing, and a transfer is refused. Members follow their group up and down: a target-role of their own is
+// removed then. SetService is refused with ErrNotSupported: the service is part
 // of the resource's type. The lock is the cluster property failover-lock, changed by compare-and-set inside the cluster's
 // configuration. Clones and bundles are not read.
 type Pacemaker struct {

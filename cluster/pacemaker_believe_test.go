@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,13 @@ func TestWhatHoldsAGroupIsSeenBeforeItIsMoved(t *testing.T) {
 		_, g := readGroup(t, upNodes, member("a", started, "n1"), group(sets, ""), "")
 		require.Equal(t, Failback{}, g.Failback, sets)
 	}
+	// A group hands its setting down to members without one of their own, and what the members have is added up (Pacemaker
+	// Explained, groups; seen with crm_simulate): where each has its own, the group's holds nothing.
+	for own, want := range map[string]FailbackPolicy{"": FailbackPrevented, stick("1"): FailbackUnknown,
+		`<meta_attributes id-ref="shared"/>`: FailbackUnknown} {
+		_, g := readGroup(t, upNodes, member("a", started, "n1"), group(stick("100000"), own), "")
+		require.Equal(t, want, g.Failback.Policy, own)
+	}
 }
 
 // The shape is that of crm_mon (seen: published outputs with fail-count and last-failure).
@@ -178,7 +186,7 @@ func TestTheEndOfAMoveNamesTheFailure(t *testing.T) {
 		g, _ := r.snapshot(nil).believed().Group("g")
 		return g
 	}
-	follow := func(known []string) *follow {
+	follow := func(known []Failure) *follow {
 		return &follow{op: "move", group: "g", from: "n1", to: "n2", want: StateOnline, known: known,
 			o: MoveOptions{Settle: time.Second, Grace: time.Second}}
 	}
@@ -191,6 +199,10 @@ func TestTheEndOfAMoveNamesTheFailure(t *testing.T) {
 	require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
 	// The same record from before the move says nothing of it.
 	done, err = follow(back.Failures).judge(back, 2, time.Hour)
+	require.False(t, done)
+	require.NoError(t, err)
+	// What fails at the source, and is ignored or put right there, does not say that anything came back from the target.
+	done, err = follow(nil).judge(read(member("a", started, "n1"), failure("a_monitor_10000", "n1")), 2, time.Hour)
 	require.False(t, done)
 	require.NoError(t, err)
 	// A stop that failed: the group never left, and nothing returned.
@@ -248,4 +260,26 @@ func TestAGroupThatArrivedHasLeftItsNode(t *testing.T) {
 	require.ErrorIs(t, err, ErrReturned)
 	require.NotContains(t, err.Error(), "not seen to leave")
 	require.Equal(t, failover.InDoubt, failover.OutcomeOf(err))
+}
+
+// standby is a node in standby that keeps part of a group, as after a failed migration.
+type standby struct{ told }
+
+var errAsked = errors.New("asked")
+
+func (d *standby) Check(string, string) error { return nil }
+
+func (d *standby) StartPause(context.Context, string, string) error {
+	return unchanged("pause", "n1", "", errAsked)
+}
+
+func (d *standby) ReadSnapshot(context.Context, string, string) (Snapshot, error) {
+	return Snapshot{Nodes: []Node{{Name: "n1", State: NodePaused}},
+		Groups: []Group{{Name: "g", Owners: []string{"n1", "n2"}, State: StateFailed}}}, nil
+}
+
+func TestANodeThatSharesAGroupIsNotDrained(t *testing.T) {
+	c, err := New(&standby{}, Config{})
+	require.NoError(t, err)
+	require.ErrorIs(t, c.Pause(t.Context(), "n1", StateOptions{}), errAsked)
 }

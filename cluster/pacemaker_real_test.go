@@ -351,6 +351,8 @@ func (r *real) states(t *testing.T, c cluster.Cluster) {
 	require.NoError(t, c.Offline(ctx, "eft", o))
 	require.NoError(t, c.Offline(ctx, "eft", o))
 	require.NoError(t, c.Online(ctx, "eft", o))
+	require.NoError(t, c.OfflineResource(ctx, "eft-svc", o))
+	require.NoError(t, c.Online(ctx, "eft", o), "the whole group, with the member that was taken down alone")
 	g, err := c.Group(ctx, "eft")
 	require.NoError(t, err)
 	require.NoError(t, c.Pause(ctx, g.Owner, o))

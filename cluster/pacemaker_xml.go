@@ -291,7 +291,7 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 			Maintenance: res.Maint, PendingTimeout: r.stopTimeout(res.ID), Disk: isStorage(res.Agent), Raw: res.Role}
 		for _, f := range r.mon.Failures {
 			if f.of(res.ID) {
-				v.Failures = append(v.Failures, f.String())
+				v.Failures = append(v.Failures, Failure{f.Node, f.String()})
 			}
 		}
 		if class, name, ok := strings.Cut(res.Agent, ":"); ok && m.Service == "" &&
@@ -332,7 +332,7 @@ func (r crmReading) group(g crmGroup, s Snapshot, services map[string]string) Gr
 	default:
 		v.State = StatePartial
 	}
-	v.Failback, v.Standing = r.failback(g.ID), r.standing(v)
+	v.Failback, v.Standing = r.failback(v), r.standing(v)
 	return v
 }
 
@@ -477,12 +477,17 @@ const stickiness = "resource-stickiness"
 // which is infinite. At infinity it would hold the group against the request, too.
 const guardStickiness = 100000
 
-// failback reads the group's own setting. One that depends on rules or several values is not known.
-func (r crmReading) failback(group string) Failback {
-	text, plain := value(r.meta(group), stickiness)
+// failback reads the group's own setting. It is not known where rules or several values decide, or where each member
+// has a setting of its own: Pacemaker adds up what the members have, and the group's is theirs only by inheritance.
+func (r crmReading) failback(g Group) Failback {
+	text, plain := value(r.meta(g.Name), stickiness)
 	n, err := strconv.Atoi(text)
+	inherits := func(m Resource) bool {
+		own, plain := value(r.meta(m.Name), stickiness)
+		return own == "" && plain || m.Name == g.Name
+	}
 	switch {
-	case !plain:
+	case !plain || !slices.ContainsFunc(g.Members, inherits):
 		return Failback{}
 	case infinite(text), err == nil && n >= guardStickiness:
 		return Failback{Policy: FailbackPrevented, Raw: text}

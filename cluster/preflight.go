@@ -194,7 +194,7 @@ func (t transfer) disks(_ context.Context, s Snapshot, g Group) (string, error) 
 			where = "it is in " + m.Group
 		}
 		errs = append(errs,
-			refuse(op, name, "move the resource into the group", ErrDisk, "%s needs it and %s", g.Name, where))
+			refuse(op, name, "move the resource into the group, or correct Disks", ErrDisk, "%s needs it and %s", g.Name, where))
 	}
 	count := 0
 	for _, m := range g.Members {

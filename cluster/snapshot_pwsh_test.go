@@ -18,7 +18,7 @@ import (
 const module = `
 function Import-Module { }
 function Get-Cluster { [pscustomobject]@{ Name = 'CLU'; BackupInProgress = 0 } }
-function Get-ClusterParameter { }
+function Get-ClusterParameter($Name) { if ($Name) { [pscustomobject]@{ Name = $Name; Value = $global:Service } } elseif ($global:Marks) { throw 'denied' } }
 function Get-ClusterOwnerNode { [pscustomobject]@{ OwnerNodes = @() } }
 function Get-ClusterResourceDependency { [pscustomobject]@{ DependencyExpression = '' } }
 function Get-ClusterNode { [pscustomobject]@{ Name = 'n1'; State = 0; DrainStatus = 0; StatusInformation = 0; BuildNumber = 20348 } }
@@ -43,12 +43,20 @@ func TestASwitchThatCannotBeReadIsNotOff(t *testing.T) {
 		"core group":              {"$g.IsCoreGroup = $null", "", StateUnknown, "IsCoreGroup cannot be read"},
 		"locked":                  {"$g.LockedFromMoving = $null", "", StateUnknown, "LockedFromMoving cannot be read"},
 		"no such property before": {"$g.Remove('LockedFromMoving')", "", StateOnline, ""},
+		"marks of moves":          {"$global:Marks = $true", "", StateUnknown, ""},
+		"its group":               {"", "$r.OwnerGroup = $null", StateUnknown, "OwnerGroup cannot be read"},
+		"its type":                {"", "$r.ResourceType = $null", StateUnknown, "ResourceType cannot be read"},
+		"its service":             {"", "$r.ResourceType = [pscustomobject]@{ Name = 'Generic Service' }", StateUnknown, "ServiceName cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "call.ps1")
 			text := fmt.Sprintf(module, c.group, c.resource, wsfc.Script(wsfc.Snapshot).Text)
 			require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 			out, err := exec.CommandContext(t.Context(), pwsh, "-NoProfile", "-NonInteractive", "-File", file).CombinedOutput()
+			if name == "marks of moves" { // "no request of ours stands" would be untrue
+				require.Error(t, err, "%s", out)
+				return
+			}
 			require.NoError(t, err, "%s", out)
 			var s wsfc.State
 			require.NoError(t, json.Unmarshal(out, &s), "%s", out)

@@ -182,12 +182,17 @@ type Group struct {
 	Locked    bool          `json:"locked,omitempty"`
 	Queued    bool          `json:"queued,omitempty"`    // the cluster has put its move or start off
 	Unmanaged bool          `json:"unmanaged,omitempty"` // the cluster was told to leave it alone
-	Preferred []string      `json:"preferred,omitempty"`
 	Failback  Failback      `json:"failback"`
 	Members   []Resource    `json:"members,omitempty"`
 	Standing  []MoveRequest `json:"standing,omitempty"`
-	Failures  []string      `json:"failures,omitempty"` // of its members, as the cluster has them on record
+	Failures  []Failure     `json:"failures,omitempty"` // of its members, as the cluster has them on record
 	Raw       string        `json:"raw,omitempty"`
+}
+
+// Failure is something that failed on a node, in the cluster's own words.
+type Failure struct {
+	Node string `json:"node"`
+	Text string `json:"text"`
 }
 
 // String returns "group on owner: state" with what is unusual about it.
@@ -237,11 +242,8 @@ func (g Group) place() string {
 	return "no single node"
 }
 
-// MayOwn reports whether every member may run on the node. A member whose possible owners the cluster does not tell
-// counts as yes.
-func (g Group) MayOwn(node string) bool { return len(g.Unwilling(node)) == 0 }
-
-// Unwilling returns the names of the members that may not run on the node.
+// Unwilling returns the names of the members that may not run on the node. One whose possible owners the cluster does
+// not tell is not among them.
 func (g Group) Unwilling(node string) []string {
 	var names []string
 	for _, m := range g.Members {

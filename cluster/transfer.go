@@ -211,7 +211,7 @@ func (t transfer) prepare() []failover.Step {
 				}
 				return t.onGroup(func(g Group) (failover.Observation, error) {
 					return failover.Observation{Found: fmt.Sprintf("on %s with failback %s", g.Owner, g.Failback.Policy),
-						Would: "write this to the journal"}, nil
+						Would: "write this to the journal"}, restorable(g)
 				})(ctx)
 			},
 			Apply: func(ctx context.Context) error {
@@ -222,8 +222,12 @@ func (t transfer) prepare() []failover.Step {
 						return start{}, err
 					}
 					g, err := snapshot.named(op, t.o.Group)
-					if err == nil && g.Owner == "" {
+					switch {
+					case err != nil:
+					case g.Owner == "":
 						err = refuse(op, t.o.Group, "find out where the group runs", ErrOwnerUnknown, "%s", g)
+					default:
+						err = restorable(g)
 					}
 					return start{Owner: g.Owner, Failback: g.Failback, Others: t.others(snapshot)}, err
 				})
@@ -242,6 +246,16 @@ func (t transfer) prepare() []failover.Step {
 	}
 }
 
+// restorable refuses a failback setting that is not known: it would be replaced and could not be put back.
+func restorable(g Group) error {
+	if g.Failback.Policy != FailbackUnknown {
+		return nil
+	}
+	return refuse("remember failback", g.Name, "give the group one setting that can be read (on Pacemaker "+
+		"resource-stickiness of the group itself, without a rule, and not of each member), then run again", ErrNotTold,
+		"whether it may go home by itself")
+}
+
 func (t transfer) clear(ctx context.Context) error { return t.c.ClearMove(ctx, t.o.Group) }
 
 func (t transfer) cleared(title string, undo func(context.Context) error) failover.Step {
@@ -258,15 +272,11 @@ func (t transfer) cleared(title string, undo func(context.Context) error) failov
 
 // putBack sets failback as it was given or, where nothing was, as it was remembered.
 func (t transfer) putBack(ctx context.Context, given Failback) error {
-	s, ok, err := startFact.Load(ctx)
-	switch {
-	case given.Policy != FailbackUnknown:
+	s, _, err := startFact.Load(ctx)
+	if given.Policy != FailbackUnknown {
 		s.Failback = given
-	case err != nil:
+	} else if err != nil {
 		return err
-	case !ok || s.Failback.Policy == FailbackUnknown:
-		return refuse("put failback back", t.o.Group, "set failback by hand, then resolve the step", ErrNotFound,
-			"the setting before is not known")
 	}
 	return t.c.SetFailback(ctx, t.o.Group, s.Failback)
 }
@@ -500,16 +510,9 @@ func (t transfer) finish() []failover.Step {
 	}
 	return []failover.Step{
 		{ID: "failback", Title: "Put the failback setting back as it was", Target: t.o.Group, Kind: failover.Change,
-			Source: "added: the guard is ours, the setting is the administrator's",
-			Observe: func(ctx context.Context) (failover.Observation, error) {
-				obs, err := t.isBack(ctx, t.o.Failback)
-				s, ok, loadErr := startFact.Load(ctx)
-				if loadErr == nil && ok && s.Failback.Policy == FailbackUnknown && t.o.Failback.Policy == FailbackUnknown {
-					obs.Done = err == nil // nothing can be put back
-				}
-				return obs, err
-			},
-			Apply: func(ctx context.Context) error { return t.putBack(ctx, t.o.Failback) }, Undo: failover.NothingToUndo},
+			Source:  "added: the guard is ours, the setting is the administrator's",
+			Observe: func(ctx context.Context) (failover.Observation, error) { return t.isBack(ctx, t.o.Failback) },
+			Apply:   func(ctx context.Context) error { return t.putBack(ctx, t.o.Failback) }, Undo: failover.NothingToUndo},
 		last,
 	}
 }

@@ -41,15 +41,13 @@ type WindowsConfig struct {
 // groups of a higher priority that take the memory of others, and the start order of groups. How the other groups
 // stand is compared afterwards.
 //
-// The lock is a private property of the cluster object (Set-ClusterParameter; inferred: not tried on a live
-// cluster). It is read, written and read back after a pause, which is no true compare-and-set across two nodes;
-// the engine's check before every change notices a lost race.
+// The lock is a private property of the cluster object. It is read, written and read back after a pause, which is no
+// true compare-and-set across two nodes; the engine's check before every change notices a lost race.
 //
 // A request whose answer is lost cannot be taken back here. From before it is sent until its end is known a second
 // private property, failover-move-…, says so; as long as it stands, a move that is not seen stays in doubt.
 //
-// The scripts were checked against a PowerShell grammar and a simulator, not against a live cluster: their exact
-// behaviour there is inferred from documented cmdlets.
+// The scripts were not tried on a live cluster: how it behaves is inferred from documented cmdlets.
 type Windows struct {
 	Cluster
 
@@ -230,7 +228,7 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 		state := known(g.Code, map[wsfc.Number]State{0: StateOnline, 1: StateOffline, 2: StateFailed, 3: StatePartial,
 			4: StatePending})
 		policy := known(g.Failback, map[wsfc.Number]FailbackPolicy{0: FailbackPrevented, 1: FailbackAllowed})
-		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core, Preferred: g.Preferred,
+		group := Group{Name: g.Name, Owner: g.Owner, State: state, Core: g.Core,
 			Failback: Failback{Policy: policy, Raw: said(g.Failback)},
 			Raw:      fmt.Sprintf("%s (%s), information %s", g.State, said(g.Code), said(g.Info))}
 		info := wsfc.Number(groupUnmonitored) // what is not said
@@ -253,7 +251,7 @@ func windowsSnapshot(s wsfc.State, via string) Snapshot {
 			}
 		}
 		for _, r := range s.Resources {
-			if r.Group != g.Name {
+			if r.Group != g.Name && r.Group != "" { // one that does not tell its group may be of any
 				continue
 			}
 			group.Members = append(group.Members, windowsResource(r))

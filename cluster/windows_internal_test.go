@@ -64,6 +64,11 @@ func TestWhatWindowsSaysOfAGroupBesideItsState(t *testing.T) {
 	require.Contains(t, g.String(), "d: being deleted")
 	require.Nil(t, g.Members[0].Possible, "not said")
 	require.NotNil(t, g.Members[1].Possible, "said to be nobody")
+	// A resource that does not tell its group may be the service of this one: without it a service would look like a stray.
+	var lost wsfc.State
+	require.NoError(t, json.Unmarshal([]byte(`{"groups": {"name": "g", "code": "0", "owner": "n", "info": "0"},
+		"resources": {"name": "svc", "group": "", "owner": "n", "code": "2", "service": "x", "failed": "OwnerGroup cannot be read"}}`), &lost))
+	require.Equal(t, StateUnknown, windowsSnapshot(lost, "m").Groups[0].State)
 	// A group whose node is down is not up, whatever its own number says.
 	s.Resources = s.Resources[:1]
 	require.Equal(t, StateUnknown, windowsSnapshot(s, "m").believed().Groups[0].State)

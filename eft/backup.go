@@ -37,9 +37,13 @@ func (m Manifest) Bytes() int64 {
 // the vendor's script samples).
 var configFiles = []string{"ftp.cfg", "serverconfig.db"}
 
+// anotherCopy is what a person does without a good copy. In a rollback the configuration may be converted already.
+const anotherCopy = "in an upgrade see that the right directory is copied, undo, and begin again; in a rollback make " +
+	"no copy now, but name another one from before the upgrade"
+
 // usable refuses a copy from which nothing could be restored.
 func (m Manifest) usable(node, dir string) error {
-	const op, next = "check backup", "see that the right directory was copied, then back up again"
+	const op, next = "check backup", anotherCopy
 	switch {
 	case m.IsZero():
 		return refuse(op, node, next, ErrBackup, "there is none in %s", dir)

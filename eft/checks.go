@@ -56,7 +56,8 @@ func (u upgrade) preflight() failover.Stage {
 		look("files", "No other file lies where the installer goes", both, u.vendor("1", "1", download), firm,
 			"stage/active", u.files),
 		look("busy", "No installer runs and no administration interface is open", both,
-			added+"two installers at once end with 1618, an open interface locks files", waivable, firstRun, u.busy),
+			added+"two installers at once end with 1618, an open interface locks files", waivable, firstRun,
+			func(ctx context.Context) (string, error) { return u.eachFacts(ctx, free) }),
 		look("space", "There is room for installer and backup", both, added+"a full disk half-way is worse than no upgrade",
 			firm, "stage/passive", u.space),
 		look("account", "The password of the service account is at hand", both,
@@ -76,8 +77,8 @@ func (u upgrade) owner(ctx context.Context) (string, error) {
 	case g.Owner == "":
 		return "", refuse(op, u.Group, "find out where the group runs", cluster.ErrOwnerUnknown, "%s", g)
 	case g.Owner == u.Passive.Name():
-		return "", refuse(op, u.Group, "exchange Active and Passive", cluster.ErrOtherOwner,
-			"%s, which was given as the passive node", g)
+		return "", refuse(op, u.Group, "exchange Active and Passive; in a run that has begun, move the group back",
+			cluster.ErrOtherOwner, "%s, which was given as the passive node", g)
 	case g.Owner != u.Active.Name():
 		return "", refuse(op, u.Group, "name the nodes of this cluster", cluster.ErrOtherOwner,
 			"%s, which is neither of the two", g)
@@ -99,12 +100,14 @@ func (u upgrade) otherNodes(ctx context.Context) (string, error) {
 	for _, n := range s.Nodes {
 		// One that is joining is up in a moment, and one of which nothing is known may be.
 		away := n.State == cluster.NodePaused || n.State == cluster.NodeDown
-		if n.Name != u.Active.Name() && n.Name != u.Passive.Name() && !away && g.MayOwn(n.Name) {
+		if n.Name != u.Active.Name() && n.Name != u.Passive.Name() && !away &&
+			len(g.Unwilling(n.Name)) == 0 {
 			others = append(others, n.Name)
 		}
 	}
 	if len(others) > 0 {
-		return "", refuse(op, u.Group, "pause them or take them off the possible owners", ErrOtherNodes, "%q", others)
+		return "", refuse(op, u.Group, "take them off the possible owners, or pause them and waive check/nodes",
+			ErrOtherNodes, "%q", others)
 	}
 	for _, n := range u.nodes() {
 		if c, _ := s.Node(n.Name()); c.State != cluster.NodeUp {
@@ -186,16 +189,28 @@ func (u upgrade) product(op string, n Node, f Facts) error {
 			return refuse(op, n.Name(), "set Product to what the uninstall entries call it", ErrWrongProduct,
 				"%q does not contain %q", p.Name, u.Product)
 		}
+		if first := f.Products[0]; p.Version != first.Version { // what is left of an old one would contradict the new one
+			return refuse(op, n.Name(), "remove the entry that was left over, or have the wildcard of the node match one alone",
+				ErrWrongVersion, "%q is %s, %q is %s", first.Name, first.Version, p.Name, p.Version)
+		}
 	}
 	return nil
 }
 
 func sameDir(a, b string) bool { return inside(a, b) && inside(b, a) }
 
-// runsOn wants the service running on the owner and stopped on the other node.
+// runsOn wants the service running on the owner of the group and stopped on the other node.
 func (u upgrade) runsOn(ctx context.Context, owner Node) (string, error) {
+	const op = "check service"
+	// First of all: a service that the cluster runs elsewhere is no stray, and must not be told to be stopped.
+	g, err := u.group(ctx)
+	if err == nil {
+		err = ownedBy(op, owner, g)
+	}
+	if err != nil {
+		return "", err
+	}
 	return u.eachFacts(ctx, func(n Node, f Facts) (string, error) {
-		const op = "check service"
 		running := slices.ContainsFunc(f.Services, func(s Service) bool { return s.Running })
 		switch {
 		case n == owner && !running:
@@ -292,7 +307,7 @@ func (u upgrade) rightFile(n Node, f File) error {
 	i := u.Installer
 	switch {
 	case f.Size != i.Size || !strings.EqualFold(f.SHA256, i.SHA256):
-		return refuse(op, n.Name(), "remove the file, or correct size and SHA-256", ErrInstallerDiffers,
+		return refuse(op, n.Name(), "put the right file there, or correct size and SHA-256", ErrInstallerDiffers,
 			"%s has %d bytes and SHA-256 %.16s…, specified are %d and %.16s…", i.Path, f.Size, f.SHA256, i.Size, i.SHA256)
 	case i.Product != "" && f.Product != "" && !strings.Contains(strings.ToLower(f.Product), strings.ToLower(i.Product)):
 		return refuse(op, n.Name(), "use the installer of the right product", ErrWrongProduct,
@@ -303,8 +318,6 @@ func (u upgrade) rightFile(n Node, f File) error {
 	}
 	return nil
 }
-
-func (u upgrade) busy(ctx context.Context) (string, error) { return u.eachFacts(ctx, free) }
 
 func free(n Node, f Facts) (string, error) {
 	if len(f.Busy) > 0 {
@@ -375,8 +388,9 @@ func (u upgrade) settingsReadable(ctx context.Context) (string, error) {
 	case s.ConfigDir != "" && !sameDir(s.ConfigDir, u.ConfigDir):
 		return "", refuse("check settings", u.Group, "give the directory the server uses", ErrConfigDir,
 			"the server uses %q, given was %q", s.ConfigDir, u.ConfigDir)
-	case u.Quiesce.For > 0 && u.Quiesce.Then != QuiesceMoveAnyway && s.Activity == nil:
-		return "", refuse("check settings", u.Group, untold+", or leave Quiesce out", cluster.ErrNotTold, "who is connected")
+	case u.Quiesce > 0 && s.Activity == nil:
+		return "", refuse("check settings", u.Group, "see by hand that nobody is connected, and leave Quiesce out",
+			cluster.ErrNotTold, "who is connected")
 	}
 	return fmt.Sprintf("%d values, version %s", len(s.Values), s.Version), nil
 }

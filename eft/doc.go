@@ -123,7 +123,7 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  39. passive/no-clean-config: no empty configuration appeared on the passive node's own disk (check)
  40. passive/service: put account and start mode of the service on the passive node back as they were (change)
  41. passive/verify: see the new version complete on the passive node, the service stopped, account and start mode as before (check)
- 42. quiesce/wait: wait until nobody is connected (change)
+ 42. quiesce/wait: wait until nobody is connected (check)
  43. rename/resource: let the cluster resource start the service by its present name (change)
  44. move/move: move the group to the passive node (once) [A5]
  45. move/clear: remove the move request (change)
@@ -191,7 +191,7 @@ backup too, in Options.Before, when the last minute matters. Branding under web\
  31. stage/compare: the same installer lies on both nodes and is the right one (check) [B1]
  32. backup/copy: back up the configuration directory on the node that has the shared disk (change) [B2]
  33. backup/verify: read the backup again and compare it with its manifest (change) [B2]
- 34. quiesce/wait: wait until nobody is connected (change)
+ 34. quiesce/wait: wait until nobody is connected (check)
  35. offline/group: take the group offline (change) [B3]
  36. offline/active: the active node still owns the group (check) [B4]
  37. active/disk-online: bring the shared disk alone online on the active node (change)

@@ -89,7 +89,7 @@ func ownedBy(op string, n Node, g cluster.Group) error {
 	if g.Owner == n.Name() {
 		return nil
 	}
-	return refuse(op, g.Name, "find out who moved the group", cluster.ErrOtherOwner, "%s, expected on %s", g, n.Name())
+	return refuse(op, g.Name, "find out who moved the group, and move it back", cluster.ErrOtherOwner, "%s, expected on %s", g, n.Name())
 }
 
 // online brings the group up on the node it is on.
@@ -113,7 +113,7 @@ func (u upgrade) offline(title, sentence string) failover.Step {
 	is := func(want cluster.State) observing {
 		return u.onGroup(func(g cluster.Group) (failover.Observation, error) {
 			return failover.Observation{Done: g.State == want, Found: g.String(),
-				Would: "take it offline; its users are cut off until the end of the upgrade"}, nil
+				Would: "take it offline; its users are cut off until it is online again"}, nil
 		})
 	}
 	s := u.change("group", title, u.Group, sentence, is(cluster.StateOffline),

@@ -1,6 +1,7 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func (u upgrade) install(role, sentence, next string) []failover.Step {
 		u.guard(n),
 		u.ready(n),
 		u.installer(role, n, sentence),
-		u.settle(n),
+		u.settle(role, n),
 		u.reboot(role, n),
 		u.noCleanConfig(n, next),
 		u.service(n),
@@ -32,14 +33,14 @@ func (u upgrade) install(role, sentence, next string) []failover.Step {
 	}
 }
 
-func (u upgrade) runID(ctx context.Context, role string) (string, start, error) {
+func runID(ctx context.Context, role string) (string, error) {
 	s, err := remembered(ctx)
-	return s.Run + "-" + role, s, err
+	return s.Run + "-" + role, err
 }
 
 // run tells what became of the installer. Without an ID nothing can have been started.
-func (u upgrade) run(ctx context.Context, role string, n Node) (InstallerRun, error) {
-	id, _, err := u.runID(ctx, role)
+func run(ctx context.Context, role string, n Node) (InstallerRun, error) {
+	id, err := runID(ctx, role)
 	if err != nil {
 		return InstallerRun{State: RunNotStarted}, err
 	}
@@ -112,7 +113,7 @@ func (u upgrade) ready(n Node) failover.Step {
 		added+"the guard may have been taken away, or the group come back, while the run waited for a person", firm,
 		"install", func(ctx context.Context) (string, error) {
 			const op = "check guard"
-			f, err := n.Facts(ctx)
+			_, f, err := since(ctx, n)
 			if err == nil {
 				err = rightNode(op, n, f)
 			}
@@ -126,6 +127,9 @@ func (u upgrade) ready(n Node) failover.Step {
 				return "", err
 			}
 			s, err := f.service(op)
+			if err == nil {
+				err = u.mayNotRun(ctx, n, s)
+			}
 			switch {
 			case err != nil:
 				return "", err
@@ -134,7 +138,7 @@ func (u upgrade) ready(n Node) failover.Step {
 			case s.StartMode != StartDisabled:
 				return "", refuse(op, n.Name(), "disable the service again", ErrServiceSettings, "%s", f)
 			}
-			return f.String(), u.mayNotRun(ctx, n, s)
+			return f.String(), nil
 		})
 }
 
@@ -194,7 +198,8 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	if i.Mode == ModeByOperator {
 		s.Kind, s.Wait = failover.Manual, true
 		s.Help = fmt.Sprintf("Log in to the desktop of %s as an administrator, run %s, choose Repair, and confirm when it "+
-			"has finished. Do not start the service.", n.Name(), i.Path)
+			"has finished and its windows are closed. Do not start the service: it is disabled on purpose, so let an installer "+
+			"that cannot start it go on.", n.Name(), i.Path)
 		s.Observe = onNode(n, func(f Facts) (failover.Observation, error) {
 			obs := failover.Observation{Done: f.has(i.Version) && len(f.Busy) == 0, Found: f.String(),
 				Would: "wait for version " + i.Version.String()}
@@ -208,19 +213,9 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 	s.Kind = failover.Once
 	s.Observe = func(ctx context.Context) (failover.Observation, error) { return u.installerState(ctx, role, n) }
 	s.Apply = func(ctx context.Context) error {
-		id, before, err := u.runID(ctx, role)
+		id, err := runID(ctx, role)
 		if err != nil {
 			return unchanged(op, n.Name(), "run from the beginning", err)
-		}
-		f, err := n.Facts(ctx)
-		if err != nil {
-			return unchanged(op, n.Name(), "make the node readable and run again", err)
-		}
-		var guarded []string
-		for _, service := range append(before.Nodes[n.Name()].Services, f.Services...) {
-			if !slices.Contains(guarded, service.Name) {
-				guarded = append(guarded, service.Name)
-			}
 		}
 		was, err := n.InstallerRun(ctx, id)
 		switch {
@@ -230,7 +225,7 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 			return nil // it was taken already, or the node does not say: what is observed counts
 		}
 		if err := n.StartInstaller(ctx, Start{ID: id, Turn: was.Turn, Path: i.Path, SHA256: i.SHA256, Args: i.Args, Env: i.Env,
-			Logs: i.Logs, Guard: guarded}); err != nil {
+			Logs: i.Logs}); err != nil {
 			return err
 		}
 		// That it was taken is the node's word; that it runs or ran is what counts.
@@ -241,7 +236,7 @@ func (u upgrade) installer(role string, n Node, sentence string) failover.Step {
 		return nil
 	}
 	s.Probe = func(ctx context.Context) (failover.Outcome, error) {
-		id, _, err := u.runID(ctx, role)
+		id, err := runID(ctx, role)
 		if err != nil {
 			return failover.InDoubt, err
 		}
@@ -280,7 +275,7 @@ func (u upgrade) installerState(ctx context.Context, role string, n Node) (failo
 	i := u.Installer
 	obs := failover.Observation{Would: "start " + i.Path + " " + strings.Join(i.Args, " ")}
 	// The run is read before its effects: the other way round an installer that ends in between looks half done.
-	run, err := u.run(ctx, role, n)
+	run, err := run(ctx, role, n)
 	if err != nil && !errors.Is(err, errNotYet) { // not yet is the rule in a plan
 		return obs, err
 	}
@@ -331,20 +326,33 @@ func tail(log string) string {
 	return "log ends: " + log
 }
 
+// bootSeen is when a node had booted once it was seen to have the new version: a later reboot is behind the installer.
+func bootSeen(role string) failover.Fact[time.Time] {
+	return failover.Fact[time.Time]{Name: "eft/booted-" + role}
+}
+
 // settle stops what the installer started.
-func (u upgrade) settle(n Node) failover.Step {
-	return u.change("stop", "See the service stopped on "+n.Name()+", and stop it if the installer started it", n.Name(),
+func (u upgrade) settle(role string, n Node) failover.Step {
+	boot := bootSeen(role)
+	s := u.change("stop", "See the service stopped on "+n.Name()+", and stop it if the installer started it", n.Name(),
 		"HA FAQ, eft8-1: a service without its configuration makes an empty one (documented)",
 		func(ctx context.Context) (failover.Observation, error) {
 			running, f, err := u.strays(ctx, n)
-			return failover.Observation{Done: len(running) == 0, Found: f.String(), Would: "stop it"}, err
+			_, seen, loadErr := boot.Load(ctx)
+			return failover.Observation{Done: seen && len(running) == 0, Note: f.String(), Would: "stop it where it runs"},
+				errors.Join(err, loadErr)
 		}, func(ctx context.Context) error {
-			running, _, err := u.strays(ctx, n)
+			running, f, err := u.strays(ctx, n)
+			if err == nil {
+				_, err = boot.Capture(ctx, func(context.Context) (time.Time, error) { return f.Booted, nil })
+			}
 			if err != nil {
 				return err
 			}
 			return u.stop(ctx, n, running, StartUnknown)
 		}, failover.NothingToUndo)
+	s.Writes = []string{boot.Name}
+	return s
 }
 
 // strays returns the services that run on a node although the cluster does not run them there.
@@ -362,22 +370,27 @@ func (u upgrade) strays(ctx context.Context, n Node) ([]Service, Facts, error) {
 
 // reboot lets a person reboot a node whose installer asked for it.
 func (u upgrade) reboot(role string, n Node) failover.Step {
+	help := "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster " +
+		"again, "
+	if u.shared {
+		help += "move the group back to it, offline as it is, bring its disk online there, "
+	}
 	return failover.Step{ID: "reboot", Title: "Reboot " + n.Name() + " if the installer asks for it", Target: n.Name(),
 		Kind: failover.Manual, Wait: true, Timeout: u.Installer.StopAfter, Poll: u.Poll,
 		Source: added + "the new program may not be complete before the reboot; now the node serves nobody",
-		Help: "Reboot " + n.Name() + " now, while it does not run the service, wait until it is a member of the cluster " +
-			"again, and confirm.",
+		Help:   help + "and confirm.",
 		Observe: later(func(ctx context.Context) (failover.Observation, error) {
 			was, is, err := since(ctx, n)
-			if err != nil {
-				return failover.Observation{}, err
-			}
-			run, err := u.run(ctx, role, n)
-			if err != nil {
-				return failover.Observation{}, err
-			}
+			run, runErr := run(ctx, role, n)
 			// Renames of others may be pending for ever, and hide those of the installer: what counts is a reboot behind it.
-			begun, found := was.Booted.Add(time.Minute), "no reboot is asked for" // a clock that is set moves the time of boot
+			boot, seen, bootErr := bootSeen(role).Load(ctx)
+			if err := cmp.Or(err, runErr, bootErr); err != nil {
+				return failover.Observation{}, err
+			}
+			if !seen {
+				boot = was.Booted
+			}
+			begun, found := boot.Add(time.Minute), "no reboot is asked for" // a clock that is set moves the time of boot
 			if run.State == RunEnded {
 				begun = run.Ended
 			}
@@ -392,7 +405,13 @@ func (u upgrade) reboot(role string, n Node) failover.Step {
 			}
 			s, err := u.Cluster.Snapshot(ctx)
 			c, _ := s.Node(n.Name())
-			return failover.Observation{Done: err == nil && c.State == cluster.NodeUp, Found: found,
+			g, _ := s.Group(u.Group)
+			disk, _ := u.disksAre(g, cluster.StateOnline)
+			there := !u.shared || disk && g.Owner == n.Name() // a reboot sends it to the other node
+			if !there {
+				found += ", and the group with its disk is not on the node"
+			}
+			return failover.Observation{Done: err == nil && there && c.State == cluster.NodeUp, Found: found,
 				Note: "the cluster says the node is " + c.State.String()}, err
 		})}
 }

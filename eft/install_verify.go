@@ -1,6 +1,7 @@
 package eft
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -89,19 +90,10 @@ func (u upgrade) complete(role string, n Node, guards string) failover.Step {
 		added+"exit code 0 is no proof", firm, guards, func(ctx context.Context) (string, error) {
 			const op = "verify node"
 			before, f, err := since(ctx, n)
-			if err != nil {
-				return "", err
-			}
-			is, err := f.service(op)
-			if err != nil {
-				return "", err
-			}
-			was, err := before.service(op)
-			if err != nil {
-				return "", err
-			}
-			running, _, err := u.strays(ctx, n)
-			switch {
+			is, isErr := f.service(op)
+			was, wasErr := before.service(op)
+			running, _, strayErr := u.strays(ctx, n)
+			switch err := cmp.Or(err, isErr, wasErr, strayErr); {
 			case err != nil:
 				return "", err
 			case !f.has(u.Installer.Version):
@@ -109,7 +101,7 @@ func (u upgrade) complete(role string, n Node, guards string) failover.Step {
 			case len(running) > 0:
 				return "", refuse(op, n.Name(), "stop the service and find out what started it", ErrServiceRunning, "%s", f)
 			case !is.asBefore(was):
-				return "", refuse(op, n.Name(), "set them as they were", ErrServiceSettings, "%s", is.against(was))
+				return "", refuse(op, n.Name(), "set them as they were, then run again", ErrServiceSettings, "%s", is.against(was))
 			case role != u.last:
 				return f.String(), nil
 			}

@@ -205,7 +205,6 @@ type Start struct {
 	Args   []string
 	Env    map[string]string
 	Logs   []string // to keep with the run
-	Guard  []string // services that must not run meanwhile
 }
 
 // RunState is what became of an installer run.

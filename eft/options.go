@@ -40,7 +40,9 @@ type Options struct {
 	// Consoles are other machines whose administration interface must get the same version.
 	Consoles []Console
 
-	Quiesce Quiesce
+	// Quiesce is how long the run waits before the service goes down until nobody would be cut off; 0: it does not wait.
+	// It needs an Admin. Who wants to go on all the same waives quiesce/wait, which waits first.
+	Quiesce time.Duration
 
 	Move  cluster.MoveOptions  // how moves are followed; Expect is set by the procedure
 	State cluster.StateOptions // how changes of state are followed
@@ -68,22 +70,6 @@ type Console struct {
 	Version func(context.Context) (Version, error)
 }
 
-// Quiesce waits before the first move until nobody would be cut off. It needs an Admin.
-type Quiesce struct {
-	For  time.Duration // 0: do not wait
-	Then QuiesceEnd
-}
-
-// QuiesceEnd says what happens when the time is up and somebody is still connected.
-type QuiesceEnd int
-
-const (
-	// QuiesceGiveUp stops the run before the move.
-	QuiesceGiveUp QuiesceEnd = iota
-	// QuiesceMoveAnyway moves and cuts them off.
-	QuiesceMoveAnyway
-)
-
 const (
 	readTime   = time.Minute
 	changeTime = 10 * time.Minute
@@ -108,12 +94,10 @@ func (o Options) validate() (Options, error) {
 			"name a directory on a local disk of the active node")
 	case inside(o.BackupDir, o.ConfigDir) || inside(o.ConfigDir, o.BackupDir):
 		return bad("BackupDir", "and ConfigDir lie in one another", "keep the copy apart, on a local disk")
-	case o.Verify < 0 || o.Poll < 0 || o.Attempts < 0 || o.Quiesce.For < 0:
+	case o.Verify < 0 || o.Poll < 0 || o.Attempts < 0 || o.Quiesce < 0:
 		return bad("Verify", "or another time or count is negative", "use zero for the default")
-	case o.Quiesce.For > 0 && o.Admin == nil:
+	case o.Quiesce > 0 && o.Admin == nil:
 		return bad("Quiesce", "needs an Admin", "give one, or leave it out")
-	case o.Quiesce.Then != QuiesceGiveUp && o.Quiesce.Then != QuiesceMoveAnyway:
-		return bad("Quiesce.Then", fmt.Sprintf("is %d", o.Quiesce.Then), "use QuiesceGiveUp or QuiesceMoveAnyway")
 	}
 	for _, name := range o.BackupExclude {
 		if !cleanName(name) || strings.ContainsAny(name, `/\:*?"<>|[]`) || strings.HasPrefix(name, "-") {
@@ -164,7 +148,6 @@ var (
 	settingsFact = failover.Fact[Settings]{Name: "eft/settings"}
 	backupFact   = failover.Fact[string]{Name: "eft/backup"} // hash of the manifest
 	copyFact     = failover.Fact[copied]{Name: "eft/copy"}
-	quiescedFact = failover.Fact[string]{Name: "eft/quiesced"}
 )
 
 // remembered returns what was remembered; in a plan nothing is yet.

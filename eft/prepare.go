@@ -10,7 +10,6 @@ import (
 
 	"github.com/01b61c5c/failover"
 	"github.com/01b61c5c/failover/cluster"
-	"github.com/01b61c5c/failover/internal/waiting"
 )
 
 // remember writes to the journal how things are.
@@ -186,7 +185,7 @@ func (u upgrade) backup() failover.Stage {
 			case err != nil || loadErr != nil:
 				return errors.Join(err, loadErr)
 			case c.Hash != m.Hash:
-				return refuse("check backup", node.Name(), "find out who changes the copy", ErrBackup,
+				return refuse("check backup", node.Name(), "find out who changes the copy, undo, and begin again", ErrBackup,
 					"its manifest is %.16s…, it was %.16s…", m.Hash, c.Hash)
 			}
 			failover.Progress(ctx, fmt.Sprintf("%d files, %d bytes, manifest %s in %s on %s", len(m.Files), m.Bytes(), m.Hash,
@@ -197,50 +196,36 @@ func (u upgrade) backup() failover.Stage {
 	return failover.Stage{Name: "backup", Steps: []failover.Step{run, verify}}
 }
 
-// untold is what a person does where the server does not tell who is connected.
-const untold = "see by hand that nobody is connected, then use QuiesceMoveAnyway"
-
-// quiesce waits until nobody would be cut off, if that is wanted.
+// quiesce waits until nobody would be cut off, if that is wanted. It stands until the service goes down: users come back
+// while a run waits for a person.
 func (u upgrade) quiesce() failover.Stage {
 	const op = "wait for quiet"
-	q := u.Quiesce
-	stage := failover.Stage{Name: "quiesce"}
-	if q.For == 0 {
-		return stage
+	if u.Quiesce == 0 {
+		return failover.Stage{Name: "quiesce"}
 	}
-	// Users come and go: whether somebody is connected is looked at while it waits.
-	s := record(u, "wait", "Wait until nobody is connected", u.Group, added+"a move cuts every connection", quiescedFact,
-		func(text string) failover.Observation {
-			return failover.Observation{Note: text, Would: "wait up to " + q.For.String()}
-		}, func(ctx context.Context) error {
-			limit, cancel := context.WithTimeout(ctx, q.For)
-			defer cancel()
-			for {
-				now, err := u.Admin.Read(ctx)
-				switch {
-				case err != nil:
-					return err
-				case now.Activity == nil && q.Then == QuiesceMoveAnyway:
-					return quiescedFact.Save(ctx, "moved, and who was connected was not told")
-				case now.Activity == nil:
-					return unchanged(op, u.Group, untold, fmt.Errorf("%w: who is connected", cluster.ErrNotTold))
-				case now.Activity.Idle():
-					return quiescedFact.Save(ctx, "nobody was connected")
-				}
-				failover.Progress(ctx, now.Activity.String())
-				if err := waiting.For(limit, u.Poll); err != nil {
-					if ctx.Err() != nil {
-						return unchanged(op, u.Group, "run again", err)
-					}
-					if q.Then == QuiesceMoveAnyway {
-						return quiescedFact.Save(ctx, "moved in spite of "+now.Activity.String())
-					}
-					return refuse(op, u.Group, "run again at a quieter time, or use QuiesceMoveAnyway", ErrNodeBusy,
-						"still %s after %s", now.Activity, q.For)
-				}
+	down := "move/move"
+	if u.shared {
+		down = u.downFrom
+	}
+	s := u.wait("wait", "Wait until nobody is connected", u.Group, added+"a move cuts every connection", waivable, down,
+		func(ctx context.Context) (string, error) {
+			g, err := u.group(ctx)
+			if err != nil || g.State == cluster.StateOffline { // as after another service name was given to the cluster
+				return "the service is down", err
 			}
+			now, err := u.Admin.Read(ctx)
+			switch {
+			case err != nil:
+				return "", err
+			case now.Activity == nil:
+				return "", unchanged(op, u.Group, "see by hand that nobody is connected, then waive this step with a reason",
+					fmt.Errorf("%w: who is connected", cluster.ErrNotTold))
+			case !now.Activity.Idle():
+				return "", refuse(op, u.Group, "run again at a quieter time, or waive this step with a reason", ErrNodeBusy,
+					"still %s", now.Activity)
+			}
+			return "nobody is connected", nil
 		})
-	s.Timeout = q.For + changeTime
-	stage.Steps = []failover.Step{s}
-	return stage
+	s.Timeout = u.Quiesce
+	return failover.Stage{Name: "quiesce", Steps: []failover.Step{s}}
 }

@@ -226,28 +226,35 @@ func (r *reading) status(ctx context.Context) {
 			Sites []struct {
 				Name, State  string
 				DMZConnected bool
-				Activity     *struct{ ConnectedUserCount, RunningEventRuleCount int }
+				Activity     struct{ ConnectedUserCount, RunningEventRuleCount, RunningAWTaskCount *int }
 			}
 		}
 	}
 	r.optional(ctx, "v1/sites/status", &sites)
 	var now Activity
 	told := len(sites.Info) > 0
+	count := func(of *int, counts ...*int) { // one that is not there is not zero
+		for _, n := range counts {
+			if n == nil {
+				told = false
+			} else {
+				*of += *n
+			}
+		}
+	}
 	for _, node := range sites.Info {
 		for _, site := range node.Sites {
 			r.Values["sites/"+site.Name+"/state"] = site.State
 			r.Values["sites/"+site.Name+"/dmz/connected"] = strconv.FormatBool(site.DMZConnected)
-			if a := site.Activity; a != nil {
-				now.Users, now.Rules = now.Users+a.ConnectedUserCount, now.Rules+a.RunningEventRuleCount
-			} else {
-				told = false
-			}
+			count(&now.Users, site.Activity.ConnectedUserCount)
+			count(&now.Rules, site.Activity.RunningEventRuleCount)
+			count(&now.Tasks, site.Activity.RunningAWTaskCount)
 		}
 	}
 	var server struct {
 		Nodes []struct {
-			Activity *struct {
-				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount, ActiveServerUploadCount int
+			Activity struct {
+				ActiveClientUploadCount, ActiveClientDownloadCount, ActiveServerDownloadCount, ActiveServerUploadCount *int
 			}
 			Licenses []struct{ Module, RegistrationState string }
 		}
@@ -255,12 +262,9 @@ func (r *reading) status(ctx context.Context) {
 	r.optional(ctx, "v1/server/status", &server)
 	told = told && len(server.Nodes) > 0
 	for _, n := range server.Nodes {
-		if a := n.Activity; a != nil {
-			now.Transfers += a.ActiveClientUploadCount + a.ActiveClientDownloadCount + a.ActiveServerDownloadCount +
-				a.ActiveServerUploadCount
-		} else {
-			told = false
-		}
+		a := n.Activity
+		count(&now.Transfers, a.ActiveClientUploadCount, a.ActiveClientDownloadCount, a.ActiveServerDownloadCount,
+			a.ActiveServerUploadCount)
 		for _, l := range n.Licenses {
 			r.Licences[l.Module] = l.RegistrationState
 		}

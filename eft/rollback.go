@@ -94,7 +94,7 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 			"an installer of the upgrade that still runs would bring the new version under the service", waivable, "online/group",
 			r.free),
 		r.unlessStayed(r.readBackup(source))}}
-	when := "when the new version had the group"
+	when := "unless it is online with the old version"
 	if o.Restore == RestoreAlways {
 		when = "always"
 	}
@@ -113,7 +113,7 @@ func Rollback(o RollbackOptions) (failover.Procedure, error) {
 			r.rename(old),
 			outage("online", r.online("Bring the group online on "+old.Name(), source, old, nil)),
 			r.transfer.Arrived,
-			outage("verify", r.serves(old, "", source, func(context.Context) error { return nil }), r.verify(source)),
+			outage("verify", r.serves(old, "", source), r.verify(source)),
 			r.transfer.Finish,
 		}, opts.After)}
 	return p, p.Validate()
@@ -208,7 +208,8 @@ func (r rollback) unlessStayed(s failover.Step) failover.Step {
 			obs, innerErr := inner(ctx)
 			return obs, errors.Join(err, innerErr)
 		}
-		return failover.Observation{Done: true, Found: "the old version on " + r.Active.Name() + " served all the time"}, nil
+		return failover.Observation{Done: true, Found: "at the start it was online with the old version on " +
+			r.Active.Name() + "; RestoreAlways is for a group that the new version had before"}, nil
 	}
 	return s
 }

@@ -56,7 +56,7 @@ func TestARefusalBehindATakenRequestIsNotCalledUnchanged(t *testing.T) {
 	u := upgrade{Options: Options{Group: "g", Cluster: b, Active: b, Passive: b}}
 	for name, apply := range map[string]func(context.Context) error{
 		"disable and stop": u.unstartable("id", "title", b, "source", nil).Apply,
-		"stop what runs":   u.settle(b).Apply,
+		"stop what runs":   func(ctx context.Context) error { return u.stop(ctx, b, b.facts.Services, StartUnknown) },
 		"bring disks up":   func(ctx context.Context) error { return u.disksTo(ctx, b.group, b.OnlineResource) },
 		"rename":           u.rename(b).Steps[0].Apply,
 	} {
@@ -90,9 +90,9 @@ func TestAServiceOfWhichNothingIsKnownIsNoStray(t *testing.T) {
 		u := upgrade{Options: Options{Group: "g", Cluster: b, Active: b, Passive: b}}
 		for step, ask := range map[string]func(context.Context) error{
 			"disable and stop": u.unstartable("id", "title", b, "source", nil).Apply,
-			"stop what runs":   u.settle(b).Apply,
+			"stop what runs":   u.settle("passive", b).Apply,
 			"see it stopped": func(ctx context.Context) error {
-				_, err := u.settle(b).Observe(ctx)
+				_, err := u.settle("passive", b).Observe(ctx)
 				return err
 			},
 		} {

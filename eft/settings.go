@@ -25,9 +25,9 @@ type Settings struct {
 	Activity  *Activity         `json:"activity,omitempty"`  // nil: the server does not tell
 }
 
-// Activity is what runs at this moment.
+// Activity is what runs at this moment; Tasks are those of the Advanced Workflow Engine.
 type Activity struct {
-	Users, Transfers, Rules int
+	Users, Transfers, Rules, Tasks int
 }
 
 // Idle reports whether nobody would be cut off.
@@ -35,7 +35,7 @@ func (a Activity) Idle() bool { return a == Activity{} }
 
 // String returns the counts.
 func (a Activity) String() string {
-	return fmt.Sprintf("%d users, %d transfers, %d event rules", a.Users, a.Transfers, a.Rules)
+	return fmt.Sprintf("%d users, %d transfers, %d event rules, %d tasks", a.Users, a.Transfers, a.Rules, a.Tasks)
 }
 
 // SettingChange is one difference between two Settings.

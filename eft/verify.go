@@ -14,13 +14,7 @@ import (
 // guards.
 func (u upgrade) verify(stage, sentence string, n Node, guards string) failover.Stage {
 	title := " on " + n.Name()
-	service := u.serves(n, guards, added+"two running services are the worst outcome", func(ctx context.Context) error {
-		g, err := u.group(ctx)
-		if err == nil {
-			err = ownedBy("verify owner", n, g)
-		}
-		return err
-	})
+	service := u.serves(n, guards, added+"two running services are the worst outcome")
 	if u.Admin == nil {
 		return failover.Stage{Name: stage, Steps: []failover.Step{service, {ID: "settings", Target: n.Name(),
 			Title: "Compare the settings and the version" + title, Kind: failover.Manual, Source: sentence,
@@ -38,7 +32,8 @@ func (u upgrade) verify(stage, sentence string, n Node, guards string) failover.
 				}
 				if changes := Diff(before, now); len(changes) > 0 {
 					return "", unchanged("compare settings", n.Name(),
-						"read the differences; set them right, roll back, or waive this step with a reason", &SettingsError{changes})
+						"read the differences; set them right, waive this step with a reason, or roll back while a node carries the old "+
+							"version", &SettingsError{changes})
 				}
 				return before.compared(), nil
 			}),
@@ -68,14 +63,10 @@ func (u upgrade) verify(stage, sentence string, n Node, guards string) failover.
 }
 
 // serves is the check that the service runs on the node and nowhere else. In a plan it is not yet the time.
-func (u upgrade) serves(n Node, guards, source string, first func(context.Context) error) failover.Step {
+func (u upgrade) serves(n Node, guards, source string) failover.Step {
 	return u.wait("service", "See the service run on "+n.Name()+" and nowhere else", n.Name(), source, firm, guards,
 		func(ctx context.Context) (string, error) {
-			_, err := remembered(ctx)
-			if err == nil {
-				err = first(ctx)
-			}
-			if err != nil {
+			if _, err := remembered(ctx); err != nil {
 				return "", err
 			}
 			return u.runsOn(ctx, n)

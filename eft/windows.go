@@ -38,8 +38,7 @@ type WindowsNodeConfig struct {
 }
 
 // WindowsNode is a Node behind PowerShell 5.1 over SSH. A silent installer runs as a scheduled task under SYSTEM,
-// because Windows ends what an SSH session started when the session ends (documented: Win32-OpenSSH). The scripts were
-// checked against a PowerShell grammar and not run by a real PowerShell in this project's tests.
+// because Windows ends what an SSH session started when the session ends (documented: Win32-OpenSSH).
 type WindowsNode struct {
 	c    WindowsNodeConfig
 	host *remote.Host
@@ -197,9 +196,9 @@ func (n *WindowsNode) StartInstaller(ctx context.Context, s Start) error {
 		return refuse(op, n.c.Name, "see in Task Scheduler why it starts no task, then run again", ErrNodeBusy,
 			"the task did not start in time, its last result is %s; it cannot start any more", answer.Result)
 	case answer.Missing:
-		return refuse(op, n.c.Name, "stage it again", ErrInstallerMissing, "%s", s.Path)
+		return refuse(op, n.c.Name, "put the installer there, then run again", ErrInstallerMissing, "%s", s.Path)
 	case answer.Differs:
-		return refuse(op, n.c.Name, "remove the file and stage it again", ErrInstallerDiffers, "%s", s.Path)
+		return refuse(op, n.c.Name, "put the right file there, then run again", ErrInstallerDiffers, "%s", s.Path)
 	}
 	return &failover.Error{Op: op, Target: n.c.Name, Outcome: failover.InDoubt, Next: "read the run",
 		Err: errors.New("the answer says nothing")}
@@ -267,8 +266,7 @@ func (n *WindowsNode) ReadBackup(ctx context.Context, dir string) (Manifest, err
 	}
 	listed := NewManifest(answer.Listed)
 	if listed.Hash != NewManifest(answer.Found).Hash {
-		return Manifest{}, refuse(op, n.c.Name, "back up again into another folder", ErrBackup,
-			"the files in %s are not those of its list", dir)
+		return Manifest{}, refuse(op, n.c.Name, anotherCopy, ErrBackup, "the files in %s are not those of its list", dir)
 	}
 	return listed, nil
 }

@@ -76,7 +76,6 @@ type Group struct {
 	Locked    bool
 	Queued    int // readings until a queued move goes on
 	Failback  cluster.Failback
-	Preferred []string
 	Standing  []cluster.MoveRequest
 	Avoids    []string      // groups that it is never on one node with: it leaves a node to which one of them moves
 	Move      *Move         `json:",omitempty"`
@@ -157,7 +156,7 @@ func TwoNodes(first, second, group, service string) Model {
 				Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
 			{Name: "Available Storage", Owner: first, Core: true, Available: true, Wanted: cluster.StateOnline,
 				Failback: cluster.Failback{Policy: cluster.FailbackPrevented, Raw: "0"}},
-			{Name: group, Owner: first, Wanted: cluster.StateOnline, Preferred: []string{first},
+			{Name: group, Owner: first, Wanted: cluster.StateOnline,
 				Failback: cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "1"}},
 		},
 		Resources: []*Resource{
@@ -434,8 +433,8 @@ func (m *Model) Snapshot(via string) cluster.Snapshot {
 
 func (m *Model) view(g *Group) cluster.Group {
 	v := cluster.Group{Name: g.Name, Owner: g.Owner, State: m.GroupState(g.Name), Core: g.Core, Locked: g.Locked,
-		Queued:    g.Queued > 0,
-		Preferred: slices.Clone(g.Preferred), Failback: g.Failback, Standing: slices.Clone(g.Standing)}
+		Queued:   g.Queued > 0,
+		Failback: g.Failback, Standing: slices.Clone(g.Standing)}
 	v.Raw = v.State.String()
 	if g.Owner != "" {
 		v.Owners = []string{g.Owner}

@@ -206,25 +206,6 @@ func TestAnUndoIsSeen(t *testing.T) {
 	})
 }
 
-// TestAFailbackThatWasNotKnownIsNotSaidToBePutBack: what the cluster told was no setting.
-func TestAFailbackThatWasNotKnownIsNotSaidToBePutBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim, c := newSim(t, clustertest.StyleWindows)
-		require.NoError(t, sim.Update(func(m *clustertest.Model) error {
-			m.Group(group).Failback = cluster.Failback{}
-			return nil
-		}))
-		p := transfer(t, c, cluster.AfterMoveStay)
-		j := failovertest.Journal(t)
-		_, err := p.Run(t.Context(), by(j, park("move/move")))
-		require.ErrorIs(t, err, failover.ErrWaiting)
-		report, err := p.Undo(t.Context(), by(j, nil))
-		require.Error(t, err)
-		require.Contains(t, failover.NextOf(err), "by hand")
-		require.Equal(t, failover.StatusApplied, status(report, "prepare/failback"))
-	})
-}
-
 // TestACrashAtEveryRecord lets the process die at each record of a transfer there and back.
 func TestACrashAtEveryRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

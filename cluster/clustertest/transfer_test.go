@@ -3,6 +3,7 @@ package clustertest_test
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,4 +105,31 @@ func TestTransferRefusesBadInput(t *testing.T) {
 	}
 	_, err := cluster.Transfer(nil, cluster.TransferOptions{Group: "g", Target: "b"})
 	require.ErrorIs(t, err, failover.ErrInvalid)
+}
+
+// A failback setting that cannot be read could not be put back: it is not replaced by ours.
+func TestASettingThatCannotBeReadIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, style := range []clustertest.Style{clustertest.StyleWindows, clustertest.StylePacemaker} {
+			sim, c := newSim(t, style)
+			require.NoError(t, sim.Update(func(m *clustertest.Model) error {
+				m.Group(group).Failback = cluster.Failback{}
+				return nil
+			}))
+			journal := filepath.Join(t.TempDir(), "j")
+			err := run(t, t.Context(), transfer(t, c, cluster.AfterMoveStay), journal, nil)
+			require.ErrorIs(t, err, cluster.ErrNotTold)
+			require.Equal(t, failover.NotApplied, failover.OutcomeOf(err))
+			m := state(t, sim)
+			require.False(t, slices.ContainsFunc(m.Requests, func(r clustertest.Request) bool {
+				return r.Verb == "set-failback" || r.Verb == "move"
+			}))
+			require.NoError(t, sim.Update(func(m *clustertest.Model) error { // as the error says
+				m.Group(group).Failback = cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "5"}
+				return nil
+			}))
+			require.NoError(t, run(t, t.Context(), transfer(t, c, cluster.AfterMoveStay), journal, nil))
+			require.Equal(t, cluster.Failback{Policy: cluster.FailbackAllowed, Raw: "5"}, state(t, sim).Group(group).Failback)
+		}
+	})
 }

@@ -304,7 +304,7 @@ func (m *Model) windows(local, only string) wsfc.State {
 		}
 		state := m.GroupState(g.Name)
 		v := wsfc.Group{Name: g.Name, State: state.String(), Code: new(groupCodes[state]), Failback: new(wsfc.Number), Info: new(wsfc.Number),
-			Owner: g.Owner, Core: g.Core, Locked: g.Locked, Preferred: g.Preferred}
+			Owner: g.Owner, Core: g.Core, Locked: g.Locked}
 		if g.Failback.Policy == cluster.FailbackAllowed {
 			*v.Failback = 1
 		}

@@ -10,8 +10,8 @@ trap 'rm -rf "$dir"' EXIT
 stick() {
 	case $1 in
 	-) ;;
-	'') crm_resource --resource "$group" --meta --delete-parameter resource-stickiness ;;
-	*) crm_resource --resource "$group" --meta --set-parameter resource-stickiness --parameter-value "$1" ;;
+	'') crm_resource --force --resource "$group" --meta --delete-parameter resource-stickiness ;;
+	*) crm_resource --force --resource "$group" --meta --set-parameter resource-stickiness --parameter-value "$1" ;;
 	esac >/dev/null
 }
 cibadmin -Q >"$dir/cib" || exit $?

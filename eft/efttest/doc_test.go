@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +25,7 @@ func TestTheDocumentationListsTheSteps(t *testing.T) {
 		w := efttest.Start(t, l)
 		o, err := w.Options()
 		require.NoError(t, err)
-		o.Quiesce = eft.Quiesce{For: 1}
+		o.Quiesce = time.Second
 		p, err := eft.Upgrade(o)
 		if l == efttest.LayoutShared {
 			p, err = eft.UpgradeShared(o)

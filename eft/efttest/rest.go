@@ -205,8 +205,13 @@ func documents(s eft.Settings, st *State, owner string) map[string]any {
 	onSite, onServer := object{"id": siteID, "name": "MySite", "state": state, "DMZConnected": dmz}, object{"isInCluster": s.HA,
 		"licenses": []object{{"module": "EFTServer", "registrationState": s.Licences["EFTServer"]}}}
 	if a := st.Activity; a != nil {
-		onSite["activity"] = object{"connectedUserCount": a.Users, "runningEventRuleCount": a.Rules}
-		onServer["activity"] = object{"activeClientUploadCount": a.Transfers}
+		// The shape is that of the vendor's reference, with the keys as it writes them.
+		onSite["activity"] = object{"connectedUserCount": a.Users, "runningEventRuleCount": a.Rules, "runningAWTaskCount": a.Tasks}
+		onServer["activity"] = object{"activeClientUploadCount": a.Transfers, "activeClientDownloadCount": 0,
+			"activeServerUploadCount": 0, "activeServerDownloadCount": 0, "runningAwTaskCount": a.Tasks}
+		for _, counts := range []any{onSite["activity"], onServer["activity"]} {
+			delete(counts.(object), st.Untold) //nolint:forcetypeassert // made above
+		}
 	}
 	docs["/admin/v1/sites/status"] = object{"info": []object{{"nodeName": owner, "sites": []object{onSite}}}}
 	docs["/admin/v1/server/status"] = object{"nodes": []object{onServer}}

@@ -173,6 +173,9 @@ func TestRESTRefusals(t *testing.T) {
 	}
 }
 
+// patience is for how long users are waited for who do not go.
+const patience = 2 * time.Second
+
 // A server that does not tell who is connected is not quiet.
 func TestQuietIsTold(t *testing.T) {
 	w := efttest.Start(t, efttest.LayoutLocal)
@@ -192,7 +195,7 @@ func TestQuietIsTold(t *testing.T) {
 	}
 	o, err := w.Options()
 	require.NoError(t, err)
-	o.Quiesce = eft.Quiesce{For: 1}
+	o.Quiesce = patience
 	p, err := eft.Upgrade(o)
 	require.NoError(t, err)
 	p = edit(t, p, "stage/compare", func(step *failover.Step) { // the server stops telling behind the checks
@@ -211,13 +214,27 @@ func TestQuietIsTold(t *testing.T) {
 	s, err = admin.Read(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, s.Activity, "documents without counts")
+	for _, count := range []string{"", "connectedUserCount", "runningEventRuleCount", "runningAWTaskCount",
+		"activeClientUploadCount", "activeServerDownloadCount"} {
+		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+			s.Activity, s.Untold = &eft.Activity{Tasks: 1}, count
+			return nil
+		}))
+		s, err = admin.Read(t.Context())
+		require.NoError(t, err)
+		if count != "" {
+			require.Nil(t, s.Activity, "a count that is not there is not zero: %s", count)
+			continue
+		}
+		require.False(t, s.Activity.Idle(), "a task that runs would be cut off")
+	}
 
-	for then, want := range map[eft.QuiesceEnd]error{eft.QuiesceGiveUp: cluster.ErrNotTold, eft.QuiesceMoveAnyway: nil} {
+	for quiesce, want := range map[time.Duration]error{patience: cluster.ErrNotTold, 0: nil} {
 		w := efttest.Start(t, efttest.LayoutLocal)
 		require.NoError(t, w.Update(untold))
 		o, err := w.Options()
 		require.NoError(t, err)
-		o.Quiesce = eft.Quiesce{For: 1, Then: then}
+		o.Quiesce = quiesce
 		require.ErrorIs(t, play(t, w, o, nil), want)
 		st, _, err := w.State()
 		require.NoError(t, err)
@@ -226,7 +243,7 @@ func TestQuietIsTold(t *testing.T) {
 }
 
 func TestQuiesce(t *testing.T) {
-	for _, then := range []eft.QuiesceEnd{eft.QuiesceGiveUp, eft.QuiesceMoveAnyway} {
+	for _, waive := range []map[string]string{nil, {"quiesce/wait": "the window ends"}} {
 		w := efttest.Start(t, efttest.LayoutLocal)
 		require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
 			s.Activity = &eft.Activity{Users: 3}
@@ -234,22 +251,66 @@ func TestQuiesce(t *testing.T) {
 		}))
 		o, err := w.Options()
 		require.NoError(t, err)
-		o.Quiesce = eft.Quiesce{For: 1, Then: then}
+		o.Quiesce = patience
 		p, err := eft.Upgrade(o)
 		require.NoError(t, err)
-		j, err := failovertest.JournalAt(filepath.Join(t.TempDir(), "j"))
-		require.NoError(t, err)
-		_, err = p.Run(t.Context(), failover.RunOptions{Journal: j, Actor: "anna", Reason: "test", Confirm: w.Confirm})
-		require.NoError(t, j.Close())
+		run := options(w, failovertest.Journal(t), nil)
+		run.Waive = waive
+		_, err = p.Run(t.Context(), run)
 		_, m, stateErr := w.State()
 		require.NoError(t, stateErr)
-		if then == eft.QuiesceMoveAnyway {
+		if waive != nil {
 			require.NoError(t, err)
 			upgraded(t, w)
 			continue
 		}
 		require.ErrorIs(t, err, eft.ErrNodeBusy)
+		require.ErrorContains(t, err, "3 users")
 		require.Empty(t, m.Counters.Moves)
 		require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
 	}
+}
+
+// Users come back while a run waits for a person.
+func TestQuietIsLookedAtAgainRightBeforeTheMove(t *testing.T) {
+	for name, l := range layouts {
+		w := efttest.Start(t, l)
+		o, err := w.Options()
+		require.NoError(t, err)
+		o.Quiesce = patience
+		p, down := fromOptions(t, l, o), "move/move"
+		if l == efttest.LayoutShared {
+			down = "offline/group"
+		}
+		users := func(n int) {
+			require.NoError(t, w.Update(func(_ *clustertest.Model, s *efttest.State) error {
+				s.Activity = &eft.Activity{Users: n}
+				return nil
+			}))
+		}
+		j := failovertest.Journal(t)
+		report, err := p.Run(t.Context(), options(w, j, agree(down, nil)))
+		require.ErrorIs(t, err, failover.ErrWaiting)
+		require.Equal(t, failover.StatusAlready, status(report, "quiesce/wait"), name)
+		users(7)
+		_, err = p.Run(t.Context(), options(w, j, nil))
+		require.ErrorIs(t, err, eft.ErrNodeBusy, name)
+		_, m, err := w.State()
+		require.NoError(t, err)
+		require.Empty(t, m.Counters.Moves)
+		require.Equal(t, cluster.StateOnline, m.GroupState(efttest.Group))
+		users(0)
+		_, err = p.Run(t.Context(), options(w, j, nil))
+		require.NoError(t, err, name)
+		upgraded(t, w)
+	}
+}
+
+func fromOptions(t *testing.T, l efttest.Layout, o eft.Options) failover.Procedure {
+	t.Helper()
+	build := eft.Upgrade
+	if l == efttest.LayoutShared {
+		build = eft.UpgradeShared
+	}
+	return made(build)(t, nil, o)
 }

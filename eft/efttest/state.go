@@ -56,6 +56,7 @@ type State struct {
 	Ever     []string         // faults that were armed at any time
 	Counters Counters
 	Activity *eft.Activity // of the running service; nil: it does not tell
+	Untold   string        // the name of a count that is not in what it tells of its activity
 }
 
 // Call is a request that changes something on a node.

@@ -176,7 +176,7 @@ func (s *WindowsNode) act(ctx context.Context, name string, raw []byte) (any, er
 			return nil, err
 		}
 		err := s.n.StartInstaller(ctx,
-			eft.Start{ID: d.ID, Turn: d.Turn, Path: d.Path, SHA256: d.SHA256, Args: d.Args, Env: d.Env, Guard: []string{d.Executable}})
+			eft.Start{ID: d.ID, Turn: d.Turn, Path: d.Path, SHA256: d.SHA256, Args: d.Args, Env: d.Env})
 		if errors.Is(err, eft.ErrInstallerDiffers) {
 			return map[string]bool{"claimed": false, "differs": true}, nil
 		}

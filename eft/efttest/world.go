@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +140,9 @@ func (w *World) Confirm(_ context.Context, q failover.Request) (failover.Stateme
 		switch step.ID {
 		case role + "/reboot":
 			says, err = "rebooted "+name, w.Reboot(name)
+			if err == nil && strings.Contains(step.Help, "move the group back") {
+				err = w.Fetch(name)
+			}
 		case role + "/install":
 			says, err = "ran the installer on "+name+", Repair", w.InstallByHand(name)
 		}
@@ -156,20 +160,31 @@ func (w *World) InstallByHand(name string) error {
 			s.Counters.InstallerRuns = map[string]int{}
 		}
 		s.Counters.InstallerRuns[name]++
-		(&node{w, name}).finish(m, s, s.Nodes[name], &Run{Start: eft.Start{Guard: []string{"by hand"}}})
+		(&node{w, name}).finish(m, s, s.Nodes[name], &Run{})
 		return nil
 	})
 }
 
-// Reboot reboots a node that does not own the group.
+// Reboot reboots a node. A group that is there goes to the other one, as far up as it is.
 func (w *World) Reboot(name string) error {
 	return w.Update(func(m *clustertest.Model, s *State) error {
+		if g := m.Group(Group); g.Owner == name {
+			g.Owner = map[string]string{ActiveNode: PassiveNode, PassiveNode: ActiveNode}[name]
+		}
 		n := s.Nodes[name]
 		n.Reboot, n.Booted = false, time.Now().Add(time.Second)
 		m.Node(name).RebootPending = false
 		if n.StartMode == eft.StartAutomatic {
 			setRunning(m, name, n.Service, true)
 		}
+		return nil
+	})
+}
+
+// Fetch is the move of the group by a person, as far up as it is.
+func (w *World) Fetch(name string) error {
+	return w.Update(func(m *clustertest.Model, _ *State) error {
+		m.Group(Group).Owner = name
 		return nil
 	})
 }

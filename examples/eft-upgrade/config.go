@@ -27,10 +27,7 @@ type site struct {
 	Account       runbook.Secret `yaml:"account_password"`
 	Admin         *admin         `yaml:"admin"`
 
-	Quiesce struct {
-		For  runbook.Duration `yaml:"for"`
-		Then string           `yaml:"then"`
-	} `yaml:"quiesce"`
+	Quiesce runbook.Duration `yaml:"quiesce"`
 
 	Consoles []console `yaml:"consoles"`
 	Before   []hook    `yaml:"before"`
@@ -137,15 +134,7 @@ func (s site) options(open *connections) (eft.Options, error) {
 	if o.Installer, err = s.Program.value(); err != nil {
 		return o, err
 	}
-	o.Quiesce.For = time.Duration(s.Quiesce.For)
-	switch s.Quiesce.Then {
-	case "", "give-up":
-	case "move-anyway":
-		o.Quiesce.Then = eft.QuiesceMoveAnyway
-	default:
-		return o, failover.Invalid("quiesce.then", fmt.Sprintf("%q is not understood", s.Quiesce.Then),
-			"write give-up or move-anyway")
-	}
+	o.Quiesce = time.Duration(s.Quiesce)
 	if s.Admin != nil {
 		if o.Admin, err = s.Admin.open(); err != nil {
 			return o, err

@@ -123,7 +123,6 @@ func TestWhatIsNotFilledInIsRefusedByName(t *testing.T) {
 		{`path: 'C:\Install\eft.exe'`, `path: '\\server\share\eft.exe'`, "Installer.Path"},
 		{`config_dir: 'E:\EFT\Config'`, "config_dir: ''", "Options.ConfigDir"},
 		{`backup_dir: 'C:\Backup'`, `backup_dir: 'E:\EFT\Config\Backup'`, "Options.BackupDir"},
-		{"then: give-up", "then: stop", "quiesce.then"},
 		{"user: api", "user: ''", "RESTConfig.User"},
 		{"login: EFT", "login: X", "RESTConfig.Login"},
 		{"password: {file: /etc/failover/eft-admin.password}", "password: {}", "RESTConfig.Password"},

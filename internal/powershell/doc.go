@@ -16,8 +16,7 @@
 // The program is Windows PowerShell 5.1, which is part of every Windows Server. PowerShell 7 reaches the module
 // FailoverClusters only through its compatibility layer (documented: Microsoft lists the module as untested with it).
 //
-// Nothing here was run by a real PowerShell in this project's tests; the scripts pass a PowerShell grammar and use what
-// Windows PowerShell 5.1 and PowerShell 7 share. The host reads standard input itself for a command that uses $input
-// (seen in PowerShell's source); where one does not, it is on [Console]::In. That both hold under Win32-OpenSSH is
-// inferred.
+// The scripts pass a PowerShell grammar and use what 5.1 and 7 share; tests run some of them in PowerShell 7, none in 5.1.
+// The host reads standard input itself for a command that uses $input (seen in PowerShell's source); where one does not,
+// it is on [Console]::In. That both hold under Win32-OpenSSH is inferred.
 package powershell

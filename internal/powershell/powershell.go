@@ -177,7 +177,7 @@ func read(s Script, res remote.Result, answer any) error {
 				fmt.Errorf("%w: language mode %s", ErrRestricted, mode[1]))
 		}
 		if notFound(res) {
-			return fail(failover.NotApplied, "install PowerShell or name the one that is there",
+			return fail(failover.NotApplied, "let the account find powershell.exe, which is part of Windows, in its PATH",
 				fmt.Errorf("%w: exit status %d: %s", ErrNoPowerShell, res.Exit, said))
 		}
 		return fail(failover.InDoubt, "log in by hand and see whether PowerShell starts; read the state before anything else",

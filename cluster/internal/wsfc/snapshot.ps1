@@ -11,40 +11,37 @@ function Get-Names($owners) { if ($null -eq $owners) { $null } else { , @($owner
 function Get-Unread($object, $names) {
   foreach ($name in $names) { if ($object.PSObject.Properties[$name] -and $null -eq $object.$name) { $name + ' cannot be read' } }
 }
-function Test-Wanted($name) { -not $p.group -or [string]::Equals($name, $p.group, 'OrdinalIgnoreCase') }
+# A resource that does not tell its group may be of the one that is asked for.
+function Test-Wanted($name) { -not $p.group -or -not $name -or [string]::Equals($name, $p.group, 'OrdinalIgnoreCase') }
 $cluster = Get-Cluster
 $nodes = @(Get-ClusterNode | ForEach-Object {
   [pscustomobject]@{ name = [string]$_.Name; state = [string]$_.State; code = Get-Number $_.State; drain = [string]$_.DrainStatus
     drainCode = Get-Number $_.DrainStatus; info = Get-Number $_.StatusInformation; build = [string]$_.BuildNumber } })
 $groups = @(Get-ClusterGroup | Where-Object { Test-Wanted $_.Name } | ForEach-Object {
-  $group = $_
-  # An object that is being deleted must not end the reading of all others: what failed is told with it.
-  $failed = @(Get-Unread $group 'IsCoreGroup', 'LockedFromMoving') -join ', '
-  $preferred = $null
-  try { $preferred = Get-Names ($group | Get-ClusterOwnerNode).OwnerNodes } catch { $failed = [string]$_ }
-  [pscustomobject]@{ name = [string]$group.Name; state = [string]$group.State; code = Get-Number $group.State; owner = [string]$group.OwnerNode.Name
-    type = [string]$group.GroupType; core = [bool]$group.IsCoreGroup; locked = [bool]$group.LockedFromMoving; info = Get-Number $group.StatusInformation
-    failback = Get-Number $group.AutoFailbackType; preferred = $preferred; failed = $failed } })
+  [pscustomobject]@{ name = [string]$_.Name; state = [string]$_.State; code = Get-Number $_.State; owner = [string]$_.OwnerNode.Name
+    type = [string]$_.GroupType; core = [bool]$_.IsCoreGroup; locked = [bool]$_.LockedFromMoving; info = Get-Number $_.StatusInformation
+    failback = Get-Number $_.AutoFailbackType; failed = @(Get-Unread $_ 'IsCoreGroup', 'LockedFromMoving') -join ', ' } })
 $resources = @(Get-ClusterResource | Where-Object { Test-Wanted $_.OwnerGroup.Name } | ForEach-Object {
   $resource = $_
-  $failed = @(Get-Unread $resource 'IsCoreResource', 'MaintenanceMode') -join ', '
+  # An object that is being deleted must not end the reading of all others: what failed is told with it.
+  $failed = @(Get-Unread $resource 'IsCoreResource', 'MaintenanceMode', 'OwnerGroup', 'ResourceType') -join ', '
   $possible = $null
   $service = ''
   $depends = ''
   try {
     $possible = Get-Names ($resource | Get-ClusterOwnerNode).OwnerNodes
     $depends = [string]($resource | Get-ClusterResourceDependency).DependencyExpression
-    if ($resource.ResourceType.Name -eq 'Generic Service') { $service = [string]($resource | Get-ClusterParameter -Name ServiceName).Value }
+    if ($resource.ResourceType.Name -eq 'Generic Service') {
+      $service = ($resource | Get-ClusterParameter -Name ServiceName).Value
+      if (-not $service) { throw 'ServiceName cannot be read' }
+    }
   } catch { $failed = [string]$_ }
   [pscustomobject]@{ name = [string]$resource.Name; group = [string]$resource.OwnerGroup.Name; type = [string]$resource.ResourceType.Name
     state = [string]$resource.State; code = Get-Number $resource.State; owner = [string]$resource.OwnerNode.Name; core = [bool]$resource.IsCoreResource
     maintenance = [bool]$resource.MaintenanceMode; pendingMs = Get-Number $resource.PendingTimeout
-    depends = $depends; service = $service; possible = $possible; failed = $failed } })
-# Marks of moves that were asked for. Whoever decides by one reads it by itself, so this may fail alone.
-$marks = @()
-try {
-  $marks = @($cluster | Get-ClusterParameter | Where-Object { ([string]$_.Name).StartsWith('failover-move-', 'OrdinalIgnoreCase') } | ForEach-Object {
-    [pscustomobject]@{ key = [string]$_.Name; text = [string]$_.Value } })
-} catch { $marks = @() }
+    depends = $depends; service = [string]$service; possible = $possible; failed = $failed } })
+# Marks of moves that were asked for. Where they cannot be read there may be one, so this may not fail alone.
+$marks = @($cluster | Get-ClusterParameter | Where-Object { ([string]$_.Name).StartsWith('failover-move-', 'OrdinalIgnoreCase') } | ForEach-Object {
+  [pscustomobject]@{ key = [string]$_.Name; text = [string]$_.Value } })
 [pscustomobject]@{ cluster = [string]$cluster.Name; local = [string]$env:COMPUTERNAME; backup = Get-Number $cluster.BackupInProgress
   nodes = $nodes; groups = $groups; resources = $resources; marks = $marks }

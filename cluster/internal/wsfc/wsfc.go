@@ -91,17 +91,16 @@ type Node struct {
 
 // Group is one group.
 type Group struct {
-	Name      string       `json:"name"`
-	State     string       `json:"state"`
-	Code      *Number      `json:"code"` // nil: not said
-	Owner     string       `json:"owner"`
-	Type      string       `json:"type"`
-	Core      bool         `json:"core"`
-	Locked    bool         `json:"locked"`
-	Info      *Number      `json:"info"`     // nil: not said
-	Failback  *Number      `json:"failback"` // nil: not said
-	Preferred List[string] `json:"preferred"`
-	Failed    string       `json:"failed"` // why some of it could not be read
+	Name     string  `json:"name"`
+	State    string  `json:"state"`
+	Code     *Number `json:"code"` // nil: not said
+	Owner    string  `json:"owner"`
+	Type     string  `json:"type"`
+	Core     bool    `json:"core"`
+	Locked   bool    `json:"locked"`
+	Info     *Number `json:"info"`     // nil: not said
+	Failback *Number `json:"failback"` // nil: not said
+	Failed   string  `json:"failed"`   // why some of it could not be read
 }
 
 // Resource is one resource.
