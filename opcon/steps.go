@@ -211,7 +211,7 @@ func (q *quiesce) asked(what, would string, want ...MachineState) looker {
 		obs := failover.Observation{Found: "the machine is not " + what, Would: would,
 			Note: fmt.Sprintf("asked %s, line %s; OpCon %s", m.Asked, m.State, m.jobs())}
 		if slices.Contains(want, m.Asked) {
-			obs.Done, obs.Found, obs.Would = true, "the machine is "+what, ""
+			obs.Done, obs.Found, obs.Would = true, "the machine is "+m.Asked.String(), ""
 		}
 		return obs
 	})
@@ -283,6 +283,9 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 			"running jobs\" of the desktop client corrects", m.jobs())
 	default:
 		obs.Done, obs.Found = true, "no job runs"
+	}
+	if !obs.Done && m.Asked == MachineDown {
+		obs.Found += "; the machine is down, so OpCon does not hear of their end: set it to limited"
 	}
 	for _, j := range jobs {
 		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.words()})

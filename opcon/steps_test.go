@@ -41,6 +41,28 @@ func TestPlannedSwitchover(t *testing.T) {
 	}
 }
 
+// TestAMachineThatIsDownAlreadyIsNotDrained: somebody took it down first, as the vendor's page has it. OpCon hears
+// nothing of its jobs then, and what the drain says leads on.
+func TestAMachineThatIsDownAlreadyIsNotDrained(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.Change(func() {
+		s.Machine.Asked, s.Machine.State = "D", "D"
+		s.Running.Ticks, s.JustSent.Status, s.JustSent.Ticks = 20, opcontest.JobRunning, 20
+	})
+	q := planned()
+	q.DrainTimeout = 100 * time.Millisecond
+	j := journal(t)
+	_, err := procedure(t, s, q, resumed()).Run(context.Background(), options(j))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "set it to limited")
+	step, _ := j.Report().Step("opcon-drain/limited")
+	require.Equal(t, "the machine is down", step.Found, "not limited")
+	s.Change(func() { s.Machine.Asked, s.Machine.State = "L", "W" })
+	_, err = procedure(t, s, planned(), resumed()).Run(context.Background(), options(j))
+	require.NoError(t, err)
+	s.lawful(t)
+}
+
 func TestHoldsComeBeforeDown(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	s.Change(func() { s.Alternant.Ready = true; s.Machine.Asked, s.Machine.State = "L", "L" })

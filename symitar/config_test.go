@@ -149,6 +149,19 @@ func TestMarksThatSomebodyRemovedProveNothing(t *testing.T) {
 	_, err = b.run(t, symitar.Switchover)
 	require.ErrorIs(t, err, failover.ErrInDoubt)
 	require.Equal(t, 1, b.sim.MacroRuns(), "never fired again on an absence")
+
+	// To acknowledge it, as the error says, makes a folder of that name again. It proves no more than the absence did.
+	run := symitar.RunID(strings.TrimSpace(read(t, filepath.Join(b.sim.HostDir(symitartest.Home),
+		"var/tmp/failover/lock/run"))))
+	pair, err := symitar.NewPair(b.cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	require.NoError(t, pair.Acknowledge(t.Context(), run,
+		failover.Statement{By: "jdoe", Says: "nobody knows", Reason: "looked at both hosts"}, symitar.Left{}))
+	report, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.Equal(t, failover.ResultInDoubt, report.Result, "%v", err)
+	require.Equal(t, 1, b.sim.MacroRuns())
 }
 
 func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {

@@ -75,9 +75,9 @@
 //	31. archive/lock                     change  archive the launcher's lock of this run
 //	32. opcon-repoint/machine            manual  point the OpCon machine at the new primary
 //	33. agent/start                      change  start the OpCon agent on the new primary
-//	34. opcon-prove/machine-up           manual  bring the machine up in OpCon
+//	34. opcon-prove/machine-up           manual  see in OpCon that the agent answers, with no job started
 //	35. opcon-decide/rerun               manual  decide job by job what has to run again; nothing restarts without a decision
-//	36. opcon-release/schedules          manual  release the schedules that were held, one by one
+//	36. opcon-release/schedules          manual  bring the machine up, and release the schedules that were held, one by one
 //
 // With Config.OpCon set, the manual steps are replaced by the stages of [opcon.QuiesceStages] and [opcon.ResumeStages],
 // which stand at the same places; the agent is started between their stages Repoint and Prove. The schedules are held

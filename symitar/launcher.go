@@ -65,11 +65,11 @@ type firing struct {
 	pair *Pair
 
 	observeOnly bool       // never void a run that does not come to fire
-	seen        bool       // its folder was on the host: if it is gone, that proves nothing
+	seen        bool       // it was launched: if nothing on the host tells of that any more, it proves nothing
 	fresh       bool       // the run id was made a moment ago; nobody else can have launched it
 	log         *logReader // nil outside a step
 
-	noteLaunched func(context.Context) error // called when the run's folder was seen on the host; nil outside a step
+	noteLaunched func(context.Context) error // nil outside a step
 }
 
 // conclude makes sure that the run never fires, if it has not: it leaves a tombstone at whichever stage the launcher
@@ -161,9 +161,10 @@ func (f firing) fire(ctx context.Context) Result {
 		launched, a, err := f.launch(ctx, stdin)
 		switch {
 		case launched:
-			return f.launched(ctx, res.with("launched"), secrets)
+			res = f.note(ctx, res.with("launched"))
+			return f.follow(ctx, res, secrets)
 		case err == nil && a.exit == exitKnown:
-			return f.launched(ctx, res, secrets)
+			return f.follow(ctx, res, secrets)
 		case err == nil && a.exit == exitHeld:
 			return f.never(ctx, res, f.on.heldError(a), mine, try == 1)
 		case err == nil:
@@ -177,7 +178,7 @@ func (f firing) fire(ctx context.Context) Result {
 		case !seen:
 			return res.with(f.on.Name() + " cannot be asked any more") // unknown
 		case s.exists:
-			return f.launched(ctx, res, secrets)
+			return f.follow(ctx, res, secrets)
 		case try == tries:
 			return f.never(ctx, res, fmt.Errorf("the launcher did not arrive: %w", err), mine, false)
 		}
@@ -185,15 +186,15 @@ func (f firing) fire(ctx context.Context) Result {
 	}
 }
 
-// launched writes down that the run's folder is on the host, and follows the run.
-func (f firing) launched(ctx context.Context, res Result, secrets []failover.Secret) Result {
-	if f.noteLaunched != nil {
+// note writes down, once, that the run was launched.
+func (f *firing) note(ctx context.Context, res Result) Result {
+	if !f.seen && f.noteLaunched != nil {
 		if err := f.noteLaunched(ctx); err != nil {
 			res = res.with("not written down that it was launched: " + err.Error())
 		}
 	}
 	f.seen = true
-	return f.follow(ctx, res, secrets)
+	return res
 }
 
 // lookAgain reads the marks until the host answers or ctx ends.
@@ -224,7 +225,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	proof, fired, err := f.conclude(ctx)
 	switch {
 	case fired && !proven:
-		f.seen = true
+		res = f.note(ctx, res)
 		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
 	case err != nil && !proven:
 		return res.with(plain(err))

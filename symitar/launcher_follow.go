@@ -27,7 +27,9 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 	for {
 		s, err := f.status(ctx)
 		if err == nil {
-			f.seen = f.seen || s.exists
+			if !s.untold() {
+				res = f.note(ctx, res)
+			}
 			last, lost = s, false
 			unread = log.readTo(ctx, s) // the rest of the output comes with the next look
 			res.LogTail = log.tail()
@@ -38,12 +40,12 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				lost = true
 				tell(f.on.Name() + " cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
 			}
+		case f.seen && s.untold():
+			res.state = stateUnknown
+			return res.with(errMarksGone.Error())
 		case s.void:
 			res.state = stateNotExecuted
 			return res.with(s.String())
-		case f.seen && !s.exists:
-			res.state = stateUnknown
-			return res.with(errMarksGone.Error())
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
 			return f.runnerGone(ctx, res, s)
 		case !s.fired:
@@ -218,6 +220,7 @@ type status struct {
 	unseen  string // why the list of processes cannot be trusted
 
 	exists, void, acknowledged, fired bool
+	marked                            bool // "fired" is there; with void it only keeps the runner from firing
 
 	started, boot string
 	rc            *int
@@ -242,7 +245,7 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 
 func parseStatus(out string) status {
 	kv := keyValues(out)
-	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes",
+	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes", marked: kv["fired"] == "yes",
 		acknowledged: kv["acknowledged"] == "yes", fired: kv["fired"] == "yes" && kv["void"] != "yes",
 		life: map[string]life{"lives": lives, "gone": lifeGone}[kv["life"]], refused: kv["refused"], unseen: kv["unseen"],
 		started: kv["started"], boot: strings.Join(strings.Fields(kv["boot"]), " ")}
@@ -268,6 +271,10 @@ func parseStatus(out string) status {
 	}
 	return s
 }
+
+// untold reports whether nothing on the host tells of a launch. Where there was one, its folder was removed; one that is
+// there again was made when the run was voided or acknowledged behind that.
+func (s status) untold() bool { return !s.exists || s.void && !s.marked }
 
 func (s status) finished() bool { return s.rc != nil }
 

@@ -13,8 +13,8 @@ import (
 type macroRun struct {
 	Run  RunID  `json:"run"`
 	Host string `json:"host"`
-	// Launched is written when its folder was seen on the host. If that folder is gone later, somebody has removed it,
-	// and its absence proves nothing.
+	// Launched: it was seen on the host. If nothing there tells of it later, somebody has removed its folder, and that
+	// proves nothing.
 	Launched bool `json:"launched,omitempty"`
 }
 
@@ -118,10 +118,10 @@ func (f firing) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if mine.Launched && !s.exists {
-		return f.marksGone()
-	}
 	if !s.acknowledged {
+		if mine.Launched && s.untold() {
+			return f.marksGone()
+		}
 		_, fired, err := f.conclude(ctx)
 		if err != nil {
 			return unchanged(err)
@@ -151,7 +151,7 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 		switch {
 		case err != nil:
 			return failover.InDoubt, err
-		case mine.Launched && !s.exists:
+		case mine.Launched && s.untold():
 			return failover.InDoubt, f.marksGone()
 		case s.void:
 			return failover.NotApplied, nil

@@ -167,9 +167,9 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 	switch {
 	case err != nil:
 		return failover.Observation{}, err
-	case s.exists && !s.fired || !s.exists && !mine.Launched:
+	case !s.fired && !(mine.Launched && s.untold()):
 		return f.withoutRun(ctx)
-	case !s.exists:
+	case !s.fired:
 		return failover.Observation{Found: errMarksGone.Error()}, f.on.notApplied(op,
 			"look at both hosts; when the swap is in order, run again and waive this check with a reason",
 			"%w: %w", failover.ErrPrecondition, errMarksGone)
