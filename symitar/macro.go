@@ -80,9 +80,7 @@ func (r Result) with(evidence ...string) Result {
 
 // err is what Fire returns for it.
 func (r Result) err() error {
-	outcome, cause, next := failover.InDoubt, ErrMacroUnknown, "look at the roles and the log on both hosts; bring "+
-		"the roles in order, or correct Config.Role where a probe does not see them; then go on, or acknowledge run "+
-		string(r.Run)+" with what was found"
+	outcome, cause, next := failover.InDoubt, ErrMacroUnknown, settle("its log", r.Run)
 	switch r.state {
 	case stateSucceeded:
 		return nil
@@ -100,6 +98,13 @@ func (r Result) err() error {
 	}
 	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next,
 		Err: fmt.Errorf("%w%s", cause, ends(r.LogTail))}
+}
+
+// settle is what helps where a run has failed or is in doubt.
+func settle(log string, run RunID) string {
+	return "look at " + log + " and at the roles on both hosts; bring them in order by the site's runbook, or correct " +
+		"Config.Role where a probe does not see them, then run again; only when run " + string(run) + " was acknowledged " +
+		"with what was found, and the step resolved as not-applied, the macro is fired once more"
 }
 
 // rsjFatal are the texts RSJ itself treats as fatal (documented, case-sensitive).

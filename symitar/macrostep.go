@@ -81,10 +81,7 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		obs.Found = "nobody can tell whether the macro lives; " + roles.Found
 		return obs, nil
 	}
-	return obs, f.on.notApplied("observe the roles", "look at the log "+f.on.runFolder(f.run)+"/log and at both hosts; "+
-		"bring the roles in order by the site's runbook, or correct Config.Role where a probe does not see them, then run "+
-		"again; only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired "+
-		"once more",
+	return obs, f.on.notApplied("observe the roles", settle(f.on.runFolder(f.run)+"/log", f.run),
 		"%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, ends(log.tail()))
 }
 
