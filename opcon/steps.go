@@ -175,8 +175,7 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 		open[sch.ID] = true
 	}
 	telling := []ScheduleState{ScheduleHeld, ScheduleParentHeld, ScheduleFinished, ScheduleUnknown}
-	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs",
-		len(list), len(sc.roots))}
+	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d schedules are to be held", len(list))}
 	for _, id := range sc.roots {
 		sch, found := sc.schedules[id], "not held"
 		// What changes by itself, such as waiting becoming running, is left out, since it is hashed into the plan.

@@ -171,6 +171,13 @@ func TestKeepHeld(t *testing.T) {
 	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements))
 	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
 	s.lawful(t)
+
+	// What is kept held is not called free.
+	p, j := procedure(t, newSite(t, opcontest.Config{}), unplanned(), o), journal(t)
+	_, err = p.Run(context.Background(), options(j))
+	require.NoError(t, err)
+	step, _ := j.Report().Step("opcon-release/schedules")
+	require.Equal(t, "0 of 4 schedules held by this run are to be released", step.Found)
 }
 
 // TestKeepHeldNamesWhatIsThere: a slip in a name must not release the schedule that was meant.

@@ -40,6 +40,13 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			"bin/ps": script + "/bin/ps -A -o pid=\nhost=${0%/bin/*}\n" +
 				"echo '47110000 20260822 NIGHTLY POST' >$host/SYM/SYM001/sma_lock\n"},
 			says: "symaix1: no stale RSJ locks", holds: true},
+		"a full file system that is not looked at": {check: "preflight/disk", tune: func(c *symitar.Config) {
+			c.Limits.DiskIgnore = []string{"/SYM"}
+		}, home: map[string]string{"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n" +
+			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv 100 0 100% 1 9% /SYM\n"},
+			says: "symaix1: 1 file systems below 90 %", holds: true},
+		"an error log that is looked at in part": {check: "preflight/errors",
+			says: "no permanent hardware errors within 24h0m0s", holds: true},
 		"no SYM at all": {check: "quiet/rsj", tune: func(c *symitar.Config) { c.SymRoot = symitartest.Root + "/etc" },
 			says: "no SYM"},
 		"a lag that is no number": {check: "preflight/replication", tune: func(c *symitar.Config) {
