@@ -71,10 +71,7 @@ func (in Interrupted) row() string {
 }
 
 // Interrupted lists the jobs of the record's machine that the move may have cut short, kept from running or sent to the
-// wrong machine, each with a proposal. Every job that was seen running or just sent before the machine went down is
-// listed unless OpCon now shows that run of it Finished OK or its decision was carried out; with it those that failed,
-// moved, were started or missed their start since, those in a state this package does not know, and those that fell due
-// (which jobs these are after a swap is inferred). It changes nothing.
+// wrong machine, each with a proposal: see "No job lost", and [Why] for what counts (inferred). It changes nothing.
 //
 // The new agent has no trace of the old host's jobs and reports them Failed when OpCon asks, by default within five
 // minutes of the machine being up (documented interval); before that they are still shown running.

@@ -26,18 +26,6 @@ type quiesce struct {
 	o QuiesceOptions
 }
 
-// find reads the machine of the record, or, while there is none yet, the one of the name.
-func (q *quiesce) find(ctx context.Context) (Machine, error) {
-	r, ok, err := q.load(ctx)
-	switch {
-	case err != nil:
-		return Machine{}, err
-	case ok:
-		return q.readMachine(ctx, r)
-	}
-	return q.c.FindMachine(ctx, q.machine)
-}
-
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs,
 		seen(q.c.Service, func(version string) failover.Observation {
@@ -106,11 +94,10 @@ func (q *quiesce) snapshot() failover.Step {
 		})
 	s.Undo = failover.NothingToUndo
 	s.Apply = func(ctx context.Context) error {
-		m, err := q.find(ctx)
-		if err != nil {
-			return err
+		r, err := q.record(ctx)
+		if err == nil {
+			r, err = q.c.snapshot(ctx, r.Machine, q.reason, q.dates)
 		}
-		r, err := q.c.snapshot(ctx, m, q.reason, q.dates)
 		if err != nil {
 			return err
 		}
@@ -206,7 +193,13 @@ func (q *quiesce) limited() failover.Step {
 // asked observes what OpCon was asked for; the line's own state follows later and by itself. The finding does not name
 // the state before, which the steps in front change.
 func (q *quiesce) asked(what, would string, want ...MachineState) looker {
-	return seen(q.find, func(m Machine) failover.Observation {
+	return seen(func(ctx context.Context) (Machine, error) {
+		r, err := q.record(ctx)
+		if err != nil {
+			return Machine{}, err
+		}
+		return q.readMachine(ctx, r)
+	}, func(m Machine) failover.Observation {
 		obs := failover.Observation{Found: "the machine is not " + what, Would: would,
 			Note: fmt.Sprintf("asked %s, line %s; OpCon %s", m.Asked, m.State, m.jobs())}
 		if slices.Contains(want, m.Asked) {
@@ -244,10 +237,11 @@ func (q *quiesce) drain() failover.Step {
 
 func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error) {
 	// What runs changes by itself and has no place in a plan's findings.
-	if _, ok, err := q.load(ctx); err != nil || !ok {
+	r, ok, err := q.load(ctx)
+	if err != nil || !ok {
 		return failover.Observation{Found: "known once the machine takes no more jobs"}, err
 	}
-	m, err := q.find(ctx)
+	m, err := q.readMachine(ctx, r)
 	var jobs []Job
 	if err == nil && (m.CurrentJobs == nil || *m.CurrentJobs != 0) {
 		jobs, err = q.c.runningOn(ctx, m, q.dates)

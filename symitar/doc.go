@@ -179,8 +179,7 @@
 //
 // The lock never expires. [Pair.Acknowledge] archives it; it refuses while anything of the run may live, unless a
 // person names it. [Pair.Resume] only observes; [Pair.Void] calls a run back that has not fired. A deadline here never
-// ends the macro. mkdir and rename are tried with ksh93, mksh, bash, dash, ash, posh, yash and zsh on Linux; try them
-// on your AIX hosts before the first use.
+// ends the macro. The scripts are tested on Linux; try them on your AIX hosts before the first use.
 //
 // Every run keeps its folder, with output and marks, in Config.StateDir of the host: it is the proof that a late
 // launcher starts nothing. Nothing removes the folders or those in "archive". A person may, when the journal of the run

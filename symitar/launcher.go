@@ -217,7 +217,7 @@ func (f firing) lookAgain(ctx context.Context) (status, bool) {
 func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, proven bool) Result {
 	res = res.with(plain(why))
 	if res.cause = why; proven {
-		res.state = stateNotExecuted
+		res.verdict = ErrNotExecuted
 	}
 	if len(mine) == 0 {
 		return res // nothing was sent for this run besides a refused reservation
@@ -233,7 +233,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 		proof = "no tombstone was left: " + plain(err)
 	}
 	res = res.with(proof)
-	res.state = stateNotExecuted
+	res.verdict = ErrNotExecuted
 	for _, h := range mine {
 		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
 			res = res.with(plain(err))

@@ -41,10 +41,9 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				tell(f.on.Name() + " cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
 			}
 		case f.seen && s.untold():
-			res.state = stateUnknown
 			return res.with(errMarksGone.Error())
 		case s.void:
-			res.state = stateNotExecuted
+			res.verdict = ErrNotExecuted
 			return res.with(s.String())
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
 			return f.runnerGone(ctx, res, s)
@@ -105,7 +104,7 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 	}
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {
-		res.state, res.cause = stateNotExecuted, cause
+		res.verdict, res.cause = ErrNotExecuted, cause
 		return res.with(s.String())
 	}
 	return f.never(ctx, res, cause, f.all, true)
@@ -114,9 +113,8 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 // outOfTime tells what the last successful look showed. A look that failed because time ran out says nothing; a host
 // that had stopped answering before does.
 func (f firing) outOfTime(res Result, last status, lost bool, err error) Result {
-	res.state = stateUnknown
 	if last.fired && last.life == lives && !lost {
-		res.state = stateRunning
+		res.verdict = ErrMacroRunning
 	}
 	res = res.with(last.String())
 	if lost && err != nil {
@@ -151,11 +149,11 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	case s.finished() && !s.hasLog:
 		return res.with("its output is gone from the host, so nobody can tell what it said")
 	case roles.Done && trouble == "":
-		res.state = stateSucceeded
+		res.verdict = errSwapped
 	case s.life == lifeUnknown:
 		return res.with("nobody can tell whether a part of it still works: " + s.unseen)
 	default:
-		res.state = stateFailed
+		res.verdict = ErrMacroFailed
 	}
 	return res
 }

@@ -100,7 +100,7 @@ func (f firing) apply(ctx context.Context) error {
 		return macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name(), Launched: true})
 	}
 	res := f.fire(ctx)
-	failover.Progress(ctx, "macro: "+res.state.String())
+	failover.Progress(ctx, res.said().Error())
 	return res.err()
 }
 
@@ -155,7 +155,7 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 		case s.fired:
 			f.observeOnly = true
 			res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
-			if res.state == stateSucceeded {
+			if errors.Is(res.verdict, errSwapped) {
 				return failover.Applied, nil
 			}
 			return failover.InDoubt, res.err()

@@ -114,7 +114,7 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
-		return Result{Run: run, state: stateNotExecuted}, err
+		return Result{Run: run, verdict: ErrNotExecuted}, err
 	}
 	res := f.fire(ctx)
 	return res, res.err()
