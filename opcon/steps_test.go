@@ -50,7 +50,7 @@ func TestAMachineThatIsDownAlreadyIsNotDrained(t *testing.T) {
 		s.Running.Ticks, s.JustSent.Status, s.JustSent.Ticks = 20, opcontest.JobRunning, 20
 	})
 	q := planned()
-	q.DrainTimeout = 100 * time.Millisecond
+	q.DrainTimeout = 2 * time.Second
 	j := journal(t)
 	_, err := procedure(t, s, q, resumed()).Run(context.Background(), options(j))
 	require.ErrorIs(t, err, failover.ErrPrecondition)

@@ -113,7 +113,7 @@ func failoverTo(t *testing.T, pg1, pg3 string) failover.Procedure {
 		t.Cleanup(server.Close)
 		return patroni.Member{Name: name, URL: server.URL}
 	}
-	c, err := patroni.New(patroni.Config{InsecureClear: true, Move: 100 * time.Millisecond,
+	c, err := patroni.New(patroni.Config{InsecureClear: true, Move: 30 * time.Second, Timeout: 5 * time.Second,
 		Members: []patroni.Member{{Name: "pg1", URL: pg1}, member("pg2", `{"received_location":7,"replayed_location":7}`),
 			member("pg3", pg3)},
 		Dial: unreachable(func(address string) bool { return address == "off.invalid:80" })})
