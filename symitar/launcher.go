@@ -36,7 +36,7 @@ var refusals = map[int]struct{ cause, next string }{
 	74: {"logged in as another user than Macro.User", "log in as Macro.User"},
 	76: {"the answers did not arrive whole", "run again"},
 	77: {"the state directory belongs to somebody else or is open to others", "give it to Macro.User with mode 0700"},
-	78: {"the macro or expect cannot be executed", "look at its path and rights"},
+	78: {"it cannot be executed", "look at its path and rights"},
 	79: {"the list of processes cannot be trusted, so nobody can tell whether the macro runs already",
 		"see what is wrong with ps on the host"},
 	80: {"the macro or its daemon runs already, started by somebody else",
