@@ -88,7 +88,7 @@ func (h *Host) tcp(ctx context.Context) (net.Conn, error) {
 	case AnswerNone:
 		reason, next = errNoAnswer, "look at the machine's own console: it may be off, or the network between may be broken"
 	case AnswerSome:
-		reason, next = errPortClosed, "the machine is alive: start its SSH server or correct the port"
+		reason, next = errPortClosed, "start its SSH server, correct the port, or see whether a firewall refuses in its place"
 	}
 	return nil, h.notApplied("connect", next, "%w", withAnswer(answer, fmt.Errorf("%w: %w", reason, cause)))
 }

@@ -191,7 +191,7 @@ func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Obse
 		return failover.Observation{Found: "its address is answered by " + f.dir.next.Name() +
 			", so nothing is known about " + old.Name() + "; correct its address"}, nil
 	case err != nil && ctx.Err() == nil:
-		return failover.Observation{Found: "it lives, and its role is not known; " + off + ": " + plain(err)}, nil
+		return failover.Observation{Found: "its address answers, and its role is not known; " + off + ": " + plain(err)}, nil
 	case err != nil:
 		return failover.Observation{}, err
 	case role == RoleSecondary:
