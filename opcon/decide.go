@@ -172,7 +172,6 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			if err != nil || len(jobs) == 0 {
 				return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
 			}
-
 			return failover.Observation{}, unchanged(opDecide, r.machine, "give ResumeOptions.Decide, or carry out each "+
 				"decision with Rerun and then call Release; nothing more is released",
 				because(failover.ErrWaiting, "no decision for "+strings.Join(convert(jobs, Interrupted.String), "; ")))

@@ -105,7 +105,8 @@ const (
 	// or reports them as forbidden (the system then says "no route"), and a living one whose system takes no more
 	// connections.
 	AnswerNone
-	// AnswerSome: something answered: a refused port, a byte, a handshake, a host key, a refused or slow login.
+	// AnswerSome: something answered: a refused port, a byte, a handshake, keys or algorithms that do not fit, a refused or
+	// slow login. It may be a firewall in the machine's place.
 	AnswerSome
 )
 
