@@ -211,9 +211,7 @@ func (o ResumeOptions) keepsKnown(r Record) error {
 // with it goes on where it stopped, whatever a broken line left: every change is settled by reading the state, and a
 // restart whose reply was lost is not sent again.
 //
-// Errors wrap, among others, failover.ErrInvalid, failover.ErrWaiting (a job needs a decision),
-// failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden, ErrNotFound, ErrActionFailed and
-// ErrUnavailable.
+// Errors: those of Quiesce, and failover.ErrWaiting (a job needs a decision).
 //
 // To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.

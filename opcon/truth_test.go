@@ -302,6 +302,8 @@ func TestAGoneJobWithACommaInItsName(t *testing.T) {
 	in, ok := find(list, "POST, THEN PRINT")
 	require.True(t, ok)
 	require.Contains(t, in.Hint, "does not show it any more")
+	require.Contains(t, in.String(), "OpCon does not show it any more")
+	require.NotContains(t, in.String()+in.Hint, "shows it", "it does not")
 }
 
 // TestGroupsThatOnlyTheMachineShows: the account has the right to the group and not to see its members. The group's
