@@ -256,7 +256,7 @@ func (r *resume) releaseHeld() failover.Step {
 				found := cmp.Or(held[h.ID], "free of this run's hold")
 				switch {
 				case !h.Ours():
-					found = "its hold had failed, so it is not ours"
+					found = "its hold was refused, so it is not ours"
 				case r.o.keeps(h):
 					found = "stays held by decision"
 				}
