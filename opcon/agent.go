@@ -44,7 +44,7 @@ func (o ResumeOptions) whoAnswers(ctx context.Context, rec Record, m Machine) an
 		return answer{wrongHost, text}
 	}
 	if !m.communicating() {
-		return answer{notTold, "no agent answers at " + m.Address.String()}
+		return answer{notTold, "no agent is heard at " + m.Address.String()}
 	}
 	told, before, expected := m.Host, rec.Machine.Host, o.expectedHost(rec)
 	if o.AskAgent != nil {

@@ -217,9 +217,6 @@ func (c *Client) Close(ctx context.Context) error {
 	return err
 }
 
-// Host returns the host and port of the API, for messages.
-func (c *Client) Host() string { return c.host }
-
 // noteClock reads the server's clock, the only one that decides what "today" is: the header apiServerTime (seen in
 // client code), and where that is missing or names no offset, the header Date, which every answer should have (RFC 9110,
 // 6.6.1).

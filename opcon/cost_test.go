@@ -137,8 +137,8 @@ func TestJobsAreReadAsAWhole(t *testing.T) {
 					whole++
 				}
 			}
-			require.LessOrEqual(t, whole, 4,
-				"the check, right before the machine goes down, and a large page that is refused")
+			require.LessOrEqual(t, whole, 6,
+				"the check, and right before the machine goes down; date by date where a large page was refused")
 			t.Log(whole, "whole readings,", len(s.Requests()), "requests")
 		})
 	}

@@ -124,8 +124,9 @@ func (r Record) phase(id JobID) phase {
 const rerunHelp = "Look at the jobs that the step before this one lists, row by row, and at the schedules that stayed " +
 	"held. Decide job by job what must be run again; mark what OpCon still shows running as failed before you restart " +
 	"it, and restart on hold. A job that fell due meanwhile starts when its schedule is released: hold or cancel it if " +
-	"it must not. Rerun SMA_DATES if the date has changed. Confirm when it is determined what runs once the schedules " +
-	"are released."
+	"it must not. Nothing runs before the release: where the date has changed, so that SMA_DATES must run before the " +
+	"rest, keep the schedules that need it held (KeepHeld) and release them by hand behind it. Confirm when it is " +
+	"determined what runs once the schedules are released."
 
 func (r *resume) rerun() failover.Step {
 	const source = "vendor, RSJ and FAILOVER: hold all schedules until it is determined what needs to run or be rerun"
@@ -171,7 +172,6 @@ func (r *resume) nothingOpen(source string) failover.Step {
 			if err != nil || len(jobs) == 0 {
 				return failover.Observation{Done: err == nil, Found: "no job needs a decision"}, err
 			}
-
 			return failover.Observation{}, unchanged(opDecide, r.machine, "give ResumeOptions.Decide, or carry out each "+
 				"decision with Rerun and then call Release; nothing more is released",
 				because(failover.ErrWaiting, "no decision for "+strings.Join(convert(jobs, Interrupted.String), "; ")))

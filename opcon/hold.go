@@ -122,6 +122,7 @@ func (w *work) setAll(ctx context.Context, op string, v verb, r Record, list, al
 			note(&r.Held[i], err)
 		}
 	}
+	maps.DeleteFunc(failed, func(_ ScheduleID, err error) bool { return errors.Is(err, errTheirs) })
 	if err := w.save(ctx, r); err != nil {
 		return inDoubt(op, w.machine, "make the journal writable and run again, which looks first", err)
 	}
@@ -158,6 +159,9 @@ func together(op, machine string, targets failover.Targets) error {
 	}
 	return &failover.Error{Op: op, Target: machine, Outcome: failover.OutcomeOf(err), Next: next, Err: err}
 }
+
+// errTheirs: the hold was refused, and the schedule is held: somebody else did it meanwhile, and releases it.
+var errTheirs = &failover.Error{Op: "hold schedule", Outcome: failover.NotApplied, Err: errors.New("it is held already")}
 
 // setSchedules holds or releases schedules and returns an error for each that did not come to the wanted state. The
 // result the server reports decides nothing by itself: every schedule is read again.
@@ -219,8 +223,10 @@ func (c *Client) setBatch(ctx context.Context, v verb, reason string, batch []Sc
 			state, seen := now[s.ID]
 			res := results[string(s.ID)]
 			switch {
+			case seen && reached(state.State) && v == verbHold && notDone(res):
+				res = errTheirs
 			case seen && reached(state.State):
-				res = nil // as wanted, whoever did it
+				res = nil
 			case !notDone(res):
 				return false
 			case seen && state.State == ScheduleUnknown:

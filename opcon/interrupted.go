@@ -57,13 +57,15 @@ type Interrupted struct {
 	Seen     string   `json:"seen,omitempty"`
 	Hint     string   `json:"hint"`     // what to find out before deciding
 	Proposal Decision `json:"proposal"` // what we would do; nothing is done without the decision
+
+	now string // what OpCon says of it now
 }
 
 // String names the job, what happened to it, what was last seen of it and the proposal, in one line.
 func (in Interrupted) String() string { return in.Job.String() + ": " + in.row() }
 
 func (in Interrupted) row() string {
-	text := in.Why.String() + "; OpCon shows it " + in.Job.words()
+	text := in.Why.String() + "; OpCon " + cmp.Or(in.now, "shows it "+in.Job.words())
 	if in.Seen != "" {
 		text += ", before the move " + in.Seen
 	}
@@ -71,10 +73,7 @@ func (in Interrupted) row() string {
 }
 
 // Interrupted lists the jobs of the record's machine that the move may have cut short, kept from running or sent to the
-// wrong machine, each with a proposal. Every job that was seen running or just sent before the machine went down is
-// listed unless OpCon now shows that run of it Finished OK or its decision was carried out; with it those that failed,
-// moved, were started or missed their start since, those in a state this package does not know, and those that fell due
-// (which jobs these are after a swap is inferred). It changes nothing.
+// wrong machine, each with a proposal: see "No job lost", and [Why] for what counts (inferred). It changes nothing.
 //
 // The new agent has no trace of the old host's jobs and reports them Failed when OpCon asks, by default within five
 // minutes of the machine being up (documented interval); before that they are still shown running.
@@ -118,7 +117,8 @@ func (c *Client) Interrupted(ctx context.Context, r Record) ([]Interrupted, erro
 		in := proposal(j, why, r.Reason)
 		in.Seen = was.words()
 		if !shown {
-			in.Hint = "OpCon does not show it any more: it was deleted, or the service account may not see it. " + in.Hint
+			in.now = "does not show it any more"
+			in.Hint = "OpCon " + in.now + ": it was deleted, or the service account may not see it. " + in.Hint
 		}
 		list = append(list, in)
 	}
@@ -227,8 +227,7 @@ func proposal(j Job, why Why, reason string) Interrupted {
 		in.Hint = "It may have ended well on the old host after the line went down: look at its output and at what the new " +
 			"host holds." + point
 	case WhyEndNotProven:
-		in.Hint = fmt.Sprintf("OpCon shows it %s, as number %d: find out on the old host and from whoever changed it "+
-			"whether it ended, and what has to run again.", j.words(), j.Number) + point
+		in.Hint = "Find out on the old host and from whoever changed it whether it ended, and what has to run again." + point
 	case WhyRanElsewhere:
 		in.Hint = fmt.Sprintf("It was started on %s instead: find out what it did there before anything is run again.",
 			j.StartedOn)

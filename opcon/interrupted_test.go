@@ -421,3 +421,20 @@ func TestOnlyOurHoldsAreReleased(t *testing.T) {
 	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.HeldBefore))
 	require.Equal(t, 4, s.Count("release", ""))
 }
+
+// TestAHoldThatSomebodyElseWasFasterWithIsNotOurs: an operator holds by hand at the same time, and ours is refused.
+func TestAHoldThatSomebodyElseWasFasterWithIsNotOurs(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.quiet()
+	s.Before("POST", "/api/scheduleactions", "hold", 0,
+		func() { s.Change(func() { s.Statements.Status = opcontest.ScheduleOnHold }) })
+	p, j := procedure(t, s, unplanned(), resumed()), journal(t)
+	_, err := p.Run(context.Background(), options(j))
+	require.NoError(t, err)
+	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements))
+	require.Zero(t, s.Count("release", s.Statements.Date+" "+s.Statements.Name))
+	require.Equal(t, 3, s.Count("release", ""))
+	step, _ := j.Report().Step("opcon-release/schedules")
+	require.Contains(t, jsonOf(t, step.Items), "its hold was refused, so it is not ours")
+	s.lawful(t)
+}

@@ -127,8 +127,8 @@ type ResumeOptions struct {
 	Address Address // RepointEditRecord: the new host, by name or by IP address
 
 	// Host is the name that the agent on the host reports to OpCon once it may run jobs, as the machine record shows it
-	// (field hostname); "" means Address.FQDN, or, with RepointHostStayed, the name reported before. An agent that reports
-	// the old host's name is disconnected; any other name is no proof. Domains count only where both names have one.
+	// (field hostname); "" means Address.FQDN, or, with RepointHostStayed, the name reported before. Domains count only
+	// where both names have one.
 	Host string
 	// AskAgent is the site's own question, which host the agent that answers now runs on, for example by the agent's log
 	// or a harmless job; nil: none. It counts before what OpCon reports. "" means that it cannot tell. It changes nothing.
@@ -208,12 +208,9 @@ func (o ResumeOptions) keepsKnown(r Record) error {
 // Resume sets a quiesced machine going again: it holds what was built meanwhile, repoints the record, opens the line to
 // the agent with no job started and sees that the right host answers, carries out the decisions, brings the machine up
 // and releases exactly what the record says was held by it. The record is returned also on error; calling Resume again
-// with it goes on where it stopped, whatever a broken line left: every change is settled by reading the state, and a
-// restart whose reply was lost is not sent again.
+// with it goes on where it stopped, whatever a broken line left.
 //
-// Errors wrap, among others, failover.ErrInvalid, failover.ErrWaiting (a job needs a decision),
-// failover.ErrPrecondition, failover.ErrNotObserved, ErrAuth, ErrForbidden, ErrNotFound, ErrActionFailed and
-// ErrUnavailable.
+// Errors: those of Quiesce, and failover.ErrWaiting (a job needs a decision).
 //
 // To look at what was interrupted in between, call [Client.Reconnect], [Client.Interrupted], [Client.Rerun] for each
 // decision and [Client.Release] instead.
@@ -225,8 +222,7 @@ func (c *Client) Resume(ctx context.Context, r Record, o ResumeOptions) (Record,
 
 // Reconnect is the first part of Resume: hold what was built meanwhile, repoint the record, open the line to the agent
 // and see that the right host answers. The machine is limited then and every schedule held, so no job starts. Safe to
-// repeat with the record it returned; after a broken line the error is InDoubt where reading the state could not settle
-// it. Errors: those of Resume.
+// repeat with the record it returned. Errors: those of Resume.
 func (c *Client) Reconnect(ctx context.Context, r Record, o ResumeOptions) (Record, error) {
 	return c.alone(ctx, r, o, func(s Stages) []failover.Stage { return []failover.Stage{s.Repoint, s.Prove} })
 }

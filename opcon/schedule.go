@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/01b61c5c/failover/internal/enum"
 )
@@ -153,10 +153,14 @@ func (c *Client) BuiltDates(ctx context.Context) ([]Date, error) {
 	return slices.Compact(dates), nil
 }
 
-// allDates returns the built dates and others, in order.
+// allDates returns the built dates and others, in order. Yesterday, today and tomorrow are among them whatever the server
+// lists: how long its list may be is not documented.
 func (c *Client) allDates(ctx context.Context, others []Date) ([]Date, error) {
 	dates, err := c.BuiltDates(ctx)
 	dates = append(dates, others...)
+	for days := -1; days <= 1; days++ {
+		dates = append(dates, Date(c.serverNow().AddDate(0, 0, days).Format(time.DateOnly)))
+	}
 	slices.Sort(dates)
 	return slices.Compact(dates), err
 }

@@ -26,18 +26,6 @@ type quiesce struct {
 	o QuiesceOptions
 }
 
-// find reads the machine of the record, or, while there is none yet, the one of the name.
-func (q *quiesce) find(ctx context.Context) (Machine, error) {
-	r, ok, err := q.load(ctx)
-	switch {
-	case err != nil:
-		return Machine{}, err
-	case ok:
-		return q.readMachine(ctx, r)
-	}
-	return q.c.FindMachine(ctx, q.machine)
-}
-
 func (q *quiesce) checkService() failover.Step {
 	s := q.step("service", "OpCon's API answers, the login works and the scheduling engine runs", sourceOurs,
 		seen(q.c.Service, func(version string) failover.Observation {
@@ -106,11 +94,10 @@ func (q *quiesce) snapshot() failover.Step {
 		})
 	s.Undo = failover.NothingToUndo
 	s.Apply = func(ctx context.Context) error {
-		m, err := q.find(ctx)
-		if err != nil {
-			return err
+		r, err := q.record(ctx)
+		if err == nil {
+			r, err = q.c.snapshot(ctx, r.Machine, q.reason, q.dates)
 		}
-		r, err := q.c.snapshot(ctx, m, q.reason, q.dates)
 		if err != nil {
 			return err
 		}
@@ -175,8 +162,7 @@ func holdObservation(sc scope, list []Schedule) failover.Observation {
 		open[sch.ID] = true
 	}
 	telling := []ScheduleState{ScheduleHeld, ScheduleParentHeld, ScheduleFinished, ScheduleUnknown}
-	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d of %d schedules can start jobs",
-		len(list), len(sc.roots))}
+	obs := failover.Observation{Done: len(list) == 0, Found: fmt.Sprintf("%d schedules are to be held", len(list))}
 	for _, id := range sc.roots {
 		sch, found := sc.schedules[id], "not held"
 		// What changes by itself, such as waiting becoming running, is left out, since it is hashed into the plan.
@@ -207,11 +193,17 @@ func (q *quiesce) limited() failover.Step {
 // asked observes what OpCon was asked for; the line's own state follows later and by itself. The finding does not name
 // the state before, which the steps in front change.
 func (q *quiesce) asked(what, would string, want ...MachineState) looker {
-	return seen(q.find, func(m Machine) failover.Observation {
+	return seen(func(ctx context.Context) (Machine, error) {
+		r, err := q.record(ctx)
+		if err != nil {
+			return Machine{}, err
+		}
+		return q.readMachine(ctx, r)
+	}, func(m Machine) failover.Observation {
 		obs := failover.Observation{Found: "the machine is not " + what, Would: would,
 			Note: fmt.Sprintf("asked %s, line %s; OpCon %s", m.Asked, m.State, m.jobs())}
 		if slices.Contains(want, m.Asked) {
-			obs.Done, obs.Found, obs.Would = true, "the machine is "+what, ""
+			obs.Done, obs.Found, obs.Would = true, "the machine is "+m.Asked.String(), ""
 		}
 		return obs
 	})
@@ -245,10 +237,11 @@ func (q *quiesce) drain() failover.Step {
 
 func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error) {
 	// What runs changes by itself and has no place in a plan's findings.
-	if _, ok, err := q.load(ctx); err != nil || !ok {
+	r, ok, err := q.load(ctx)
+	if err != nil || !ok {
 		return failover.Observation{Found: "known once the machine takes no more jobs"}, err
 	}
-	m, err := q.find(ctx)
+	m, err := q.readMachine(ctx, r)
 	var jobs []Job
 	if err == nil && (m.CurrentJobs == nil || *m.CurrentJobs != 0) {
 		jobs, err = q.c.runningOn(ctx, m, q.dates)
@@ -283,6 +276,9 @@ func (q *quiesce) lookRunning(ctx context.Context) (failover.Observation, error)
 			"running jobs\" of the desktop client corrects", m.jobs())
 	default:
 		obs.Done, obs.Found = true, "no job runs"
+	}
+	if !obs.Done && m.Asked == MachineDown {
+		obs.Found += "; the machine is down, so OpCon does not hear of their end: set it to limited"
 	}
 	for _, j := range jobs {
 		obs.Items = append(obs.Items, failover.Item{Target: j.String(), Found: j.words()})

@@ -251,12 +251,12 @@ func (r *resume) releaseHeld() failover.Step {
 				held[sch.ID] = sch.words()
 			}
 			obs := failover.Observation{Done: len(list) == 0,
-				Found: fmt.Sprintf("%d of %d schedules held by this run are not free", len(list), len(rec.Held))}
+				Found: fmt.Sprintf("%d of %d schedules held by this run are to be released", len(list), len(rec.Held))}
 			for _, h := range rec.Held {
-				found := cmp.Or(held[h.ID], "not held")
+				found := cmp.Or(held[h.ID], "free of this run's hold")
 				switch {
 				case !h.Ours():
-					found = "its hold had failed, so it is not ours"
+					found = "its hold was refused, so it is not ours"
 				case r.o.keeps(h):
 					found = "stays held by decision"
 				}

@@ -41,6 +41,28 @@ func TestPlannedSwitchover(t *testing.T) {
 	}
 }
 
+// TestAMachineThatIsDownAlreadyIsNotDrained: somebody took it down first, as the vendor's page has it. OpCon hears
+// nothing of its jobs then, and what the drain says leads on.
+func TestAMachineThatIsDownAlreadyIsNotDrained(t *testing.T) {
+	s := newSite(t, opcontest.Config{})
+	s.Change(func() {
+		s.Machine.Asked, s.Machine.State = "D", "D"
+		s.Running.Ticks, s.JustSent.Status, s.JustSent.Ticks = 20, opcontest.JobRunning, 20
+	})
+	q := planned()
+	q.DrainTimeout = 2 * time.Second
+	j := journal(t)
+	_, err := procedure(t, s, q, resumed()).Run(context.Background(), options(j))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "set it to limited")
+	step, _ := j.Report().Step("opcon-drain/limited")
+	require.Equal(t, "the machine is down", step.Found, "not limited")
+	s.Change(func() { s.Machine.Asked, s.Machine.State = "L", "W" })
+	_, err = procedure(t, s, planned(), resumed()).Run(context.Background(), options(j))
+	require.NoError(t, err)
+	s.lawful(t)
+}
+
 func TestHoldsComeBeforeDown(t *testing.T) {
 	s := newSite(t, opcontest.Config{})
 	s.Change(func() { s.Alternant.Ready = true; s.Machine.Asked, s.Machine.State = "L", "L" })
@@ -149,6 +171,13 @@ func TestKeepHeld(t *testing.T) {
 	require.Equal(t, opcontest.ScheduleOnHold, s.Status(s.Statements))
 	require.Equal(t, opcontest.ScheduleInProcess, s.Status(s.Nightly))
 	s.lawful(t)
+
+	// What is kept held is not called free.
+	p, j := procedure(t, newSite(t, opcontest.Config{}), unplanned(), o), journal(t)
+	_, err = p.Run(context.Background(), options(j))
+	require.NoError(t, err)
+	step, _ := j.Report().Step("opcon-release/schedules")
+	require.Equal(t, "0 of 4 schedules held by this run are to be released", step.Found)
 }
 
 // TestKeepHeldNamesWhatIsThere: a slip in a name must not release the schedule that was meant.

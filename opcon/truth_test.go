@@ -116,6 +116,27 @@ func TestAnEmptyAnswerIsNoList(t *testing.T) {
 	}
 }
 
+// TestAListOfDatesThatEndsEarly: it has no count, and holds the oldest dates only, or none. What runs today is held all
+// the same.
+func TestAListOfDatesThatEndsEarly(t *testing.T) {
+	for _, listed := range []string{`["2026-07-01"]`, `[]`} {
+		s, e := editedSite(t, opcontest.Config{})
+		s.quiet()
+		e.set(func(r *http.Request, _ *http.Response, body string) string {
+			if r.URL.Path == "/api/dailyschedules/dates" {
+				return listed
+			}
+			return body
+		})
+		_, err := s.client.Quiesce(context.Background(), unplanned())
+		require.NoError(t, err)
+		for _, x := range []*opcontest.Schedule{s.Nightly, s.Branch, s.Statements, s.Tomorrow} {
+			require.Equal(t, opcontest.ScheduleOnHold, s.Status(x), "%s, with the dates %s", x.Name, listed)
+		}
+		s.lawful(t)
+	}
+}
+
 // TestAListThatEndsEarly: the server names more rows than it gives, since it ignores the offset and has a limit of its
 // own.
 func TestAListThatEndsEarly(t *testing.T) {
@@ -281,6 +302,8 @@ func TestAGoneJobWithACommaInItsName(t *testing.T) {
 	in, ok := find(list, "POST, THEN PRINT")
 	require.True(t, ok)
 	require.Contains(t, in.Hint, "does not show it any more")
+	require.Contains(t, in.String(), "OpCon does not show it any more")
+	require.NotContains(t, in.String()+in.Hint, "shows it", "it does not")
 }
 
 // TestGroupsThatOnlyTheMachineShows: the account has the right to the group and not to see its members. The group's

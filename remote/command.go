@@ -61,8 +61,7 @@ func (c Command) validate() error {
 // Run runs one command without a terminal and waits for its end or the context's.
 //
 // Without error the command ended with an exit status, which may be other than zero. Otherwise the error is a
-// *failover.Error: NotApplied when the command provably did not start, InDoubt when it was sent and nothing says how
-// it ended. A command that was sent goes on running when ctx ends. Run itself never sends a command twice.
+// *failover.Error; see the package documentation for what is known then.
 func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 	if err := cmd.validate(); err != nil {
 		return Result{}, err

@@ -32,9 +32,7 @@
 //
 // # Whether the machine is alive
 //
-// Each way not to get in has a sentinel of its own. [AnswerOf] sums up what an error says about life: only a machine
-// that sent nothing at all, for the whole ConnectTimeout, is AnswerNone. A refused port, a full or hanging server, keys
-// and algorithms that do not fit, a refused or slow login are all AnswerSome.
+// Each way not to get in has a sentinel of its own. [AnswerOf] sums up what an error says about life; see [Answer].
 //
 // # Trust and login
 //

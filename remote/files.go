@@ -45,7 +45,8 @@ const upload = "upload" // in errors
 // further rights of a file that is replaced are not kept.
 //
 // It is safe to repeat. Before the rename is sent every error is NotApplied; a line that drops during the rename leaves
-// InDoubt, with either the old or the whole new file in place. ErrMismatch means the content differed, ErrNoSpace that
+// InDoubt, with either the old or the whole new file in place, and so it does while the mode is set of a file that held
+// the content already. ErrMismatch means the content differed, ErrNoSpace that
 // the machine's file system is full, fs.ErrPermission that the account may not write there. The File returned with an
 // error holds the bytes that were sent until then.
 func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt UploadOptions) (File, error) {
@@ -67,7 +68,7 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 		if want != "" {
 			if there, err := read(client, path, io.Discard, -1); err == nil && there.SHA256 == want {
 				file = there
-				return h.setMode(client, path, mode)
+				return h.setMode(client, path, mode, failover.InDoubt)
 			}
 		}
 		part := path + ".part-" + rand.Text()[:10]
@@ -83,11 +84,10 @@ func (h *Host) Upload(ctx context.Context, src io.Reader, path string, opt Uploa
 			rename = client.PosixRename
 		}
 		err = rename(part, path)
-		_, refused := errors.AsType[*sftp.StatusError](err)
 		switch {
 		case err == nil:
 			return nil
-		case !refused && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrExist):
+		case !refused(err):
 			return h.inDoubt(upload, "upload again; that is safe", "rename to %s: %w", path, err)
 		}
 		defer func() { _ = client.Remove(part) }()
@@ -165,7 +165,7 @@ func (h *Host) uploadPart(client *sftp.Client, src io.Reader, part string, mode 
 	if err = errors.Join(err, out.Close()); err != nil {
 		return sent, h.writeError(client, "write", part, err)
 	}
-	if err := h.setMode(client, part, mode); err != nil {
+	if err := h.setMode(client, part, mode, failover.NotApplied); err != nil {
 		return sent, err
 	}
 	sent.SHA256 = sum.sum()
@@ -184,11 +184,23 @@ func (h *Host) uploadPart(client *sftp.Client, src io.Reader, part string, mode 
 	return sent, nil
 }
 
-func (h *Host) setMode(client *sftp.Client, path string, mode fs.FileMode) error {
-	if err := client.Chmod(path, mode); err != nil {
-		return h.notApplied(upload, "see whether the account may change the mode", "set mode %o of %s: %w", mode, path, err)
+// setMode sets the mode; lost is what an answer that does not come leaves.
+func (h *Host) setMode(client *sftp.Client, path string, mode fs.FileMode, lost failover.Outcome) error {
+	err := client.Chmod(path, mode)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if refused(err) {
+		lost = failover.NotApplied
+	}
+	return h.fail(upload, lost, "upload again; where that is refused too, see whether the account may change the mode",
+		fmt.Errorf("set mode %o of %s: %w", mode, path, err))
+}
+
+// refused reports whether the server itself says that it did not do what was asked.
+func refused(err error) bool {
+	_, status := errors.AsType[*sftp.StatusError](err)
+	return status || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrExist)
 }
 
 // Download copies the file at path into w over SFTP and returns its size and SHA-256. It changes nothing and is safe to

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,42 @@ func TestUploadCut(t *testing.T) {
 		}
 	}
 	require.True(t, done)
+}
+
+// deafOnce is a connection that hears nothing more once something has happened.
+type deafOnce struct {
+	net.Conn
+
+	happened func() bool
+}
+
+func (d deafOnce) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	if err == nil && d.happened() {
+		return 0, errors.Join(io.ErrUnexpectedEOF, d.Close())
+	}
+	return n, err
+}
+
+// TestAModeThatMayBeSetIsNotCalledUnset: the content is there already, the mode is set, and the answer is lost.
+func TestAModeThatMayBeSetIsNotCalledUnset(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "f")
+	require.NoError(t, os.WriteFile(target, []byte("old"), 0o600))
+	changed := func() bool {
+		info, err := os.Stat(target)
+		return err == nil && info.Mode().Perm() == 0o755
+	}
+	server := serve(t, nil, remotetest.WithFiles(dir))
+	host, err := New(Config{SSH: server.SSH(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return deafOnce{conn, changed}, err
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = host.Close() })
+	_, err = host.Upload(soon(t), strings.NewReader("old"), "/f", UploadOptions{Mode: 0o755, SHA256: sum([]byte("old"))})
+	require.True(t, changed())
+	hasEnded(t, err, server.Address(), failover.InDoubt)
 }
 
 func TestTransfersEndWithTheContext(t *testing.T) {

@@ -207,11 +207,12 @@ func (h *Host) handshakeError(ctx context.Context, err error, wire *wire, check 
 		return h.notApplied("connect", "see in the SSH server's log why it refuses connections (MaxStartups, penalties), "+
 			"and check that the port is that of an SSH server", "%w: it said %q: %w", errNotServed, said, causeOf(ctx, err))
 	case ctx.Err() != nil:
-		return h.notApplied("connect", "the machine is alive, its SSH server hangs or is full: look at it on the machine's "+
-			"own console", "%w: it sent nothing: %w", errNotServed, ended(ctx))
+		return h.notApplied("connect", "look on the machine's own console whether its SSH server hangs or is full, or whether "+
+			"a firewall answers in its place", "%w: it sent nothing: %w", errNotServed, ended(ctx))
 	}
-	return h.notApplied("connect", "the machine is alive: see in its log whether the SSH server is full (MaxStartups) or "+
-		"blocks this address", "%w: it closed the connection without a word: %w", errNotServed, err)
+	return h.notApplied("connect", "see in the machine's log whether its SSH server is full (MaxStartups) or blocks this "+
+		"address, or whether a firewall answers in its place", "%w: it closed the connection without a word: %w",
+		errNotServed, err)
 }
 
 // background runs f beside the calls; Close waits for it. The channel is closed when f has returned.

@@ -88,7 +88,7 @@ func (h *Host) tcp(ctx context.Context) (net.Conn, error) {
 	case AnswerNone:
 		reason, next = errNoAnswer, "look at the machine's own console: it may be off, or the network between may be broken"
 	case AnswerSome:
-		reason, next = errPortClosed, "the machine is alive: start its SSH server or correct the port"
+		reason, next = errPortClosed, "start its SSH server, correct the port, or see whether a firewall refuses in its place"
 	}
 	return nil, h.notApplied("connect", next, "%w", withAnswer(answer, fmt.Errorf("%w: %w", reason, cause)))
 }
@@ -105,7 +105,8 @@ const (
 	// or reports them as forbidden (the system then says "no route"), and a living one whose system takes no more
 	// connections.
 	AnswerNone
-	// AnswerSome: something answered: a refused port, a byte, a handshake, a host key, a refused or slow login.
+	// AnswerSome: something answered: a refused port, a byte, a handshake, keys or algorithms that do not fit, a refused or
+	// slow login. It may be a firewall in the machine's place.
 	AnswerSome
 )
 

@@ -2,6 +2,7 @@ package symitar
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,18 +16,19 @@ func (h *Host) askAgent(ctx context.Context, verb string) (string, error) {
 	op := "ask the agent's " + verb
 	a, err := h.repeat(ctx, op, `"$1" "$2" </dev/null 2>&1`, h.set.Agent.Control, verb)
 	if err == nil {
-		err = h.controlRan(op, a)
+		err = h.controlRan(op, failover.NotApplied, a)
 	}
 	return a.out, unchanged(err)
 }
 
-// controlRan refuses the answer of a shell that could not run the control script.
-func (h *Host) controlRan(op string, a answer) error {
+// controlRan refuses the answer of a shell that could not run the control script, or of a script that could not run
+// what it calls, perhaps behind what it had done already.
+func (h *Host) controlRan(op string, outcome failover.Outcome, a answer) error {
 	if a.exit != 126 && a.exit != 127 {
 		return nil
 	}
-	return h.notApplied(op, "fill in Config.Agent.Control", "%w: %s cannot be run%s", errCommandFailed,
-		h.set.Agent.Control, tail(": ", a.out))
+	return h.fail(op, outcome, "see why "+h.set.Agent.Control+" or what it calls cannot be run there, or correct "+
+		"Config.Agent.Control", fmt.Errorf("%w: %s", errCommandFailed, a.ending()))
 }
 
 // agent tells whether the agent lives. Several agents of one host share the names of their processes (documented), so
@@ -107,7 +109,7 @@ func (f firing) agentChange(h *Host, id, title, source, verb, back string) failo
 				return h.refused(op, failover.NotApplied, a)
 			}
 			failover.Progress(ctx, strings.TrimSpace(tail("agent: ", out)))
-			return h.controlRan(op, answer{out: out, exit: a.exit}) // what it says is no proof; the processes are
+			return h.controlRan(op, failover.InDoubt, answer{out: out, exit: a.exit}) // no proof; the processes are
 		}
 	}
 	is := func(verb string) observe {

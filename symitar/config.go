@@ -53,9 +53,8 @@ type Config struct {
 	// that does not move or replicate with the service, and be left alone by jobs that clean up temporary folders, such as
 	// AIX's skulker.
 	StateDir string
-	// Shell runs our scripts, which reach it on standard input. Default /bin/sh. Any POSIX shell serves: ksh93, mksh,
-	// bash, dash, ash, posh, yash and zsh are tested. The login shell of the account may be any, csh included, as long as
-	// it runs a program that is given by its path.
+	// Shell runs our scripts, whatever the account's login shell is. Default /bin/sh. Any POSIX shell serves: ksh93, mksh,
+	// bash, dash, ash, posh, yash and zsh are tested.
 	Shell string
 	// Path is the PATH of everything that runs on the hosts, since an SSH command reads no profile. Default is the
 	// PATH that RSJ uses (documented), followed by /usr/local/bin and /bin.

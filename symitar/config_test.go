@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,27 @@ func TestMarksThatSomebodyRemovedProveNothing(t *testing.T) {
 	_, err = b.run(t, symitar.Switchover)
 	require.ErrorIs(t, err, failover.ErrInDoubt)
 	require.Equal(t, 1, b.sim.MacroRuns(), "never fired again on an absence")
+
+	// To acknowledge it, as the error says, makes a folder of that name again. It proves no more than the absence did.
+	run := symitar.RunID(strings.TrimSpace(read(t, filepath.Join(b.sim.HostDir(symitartest.Home),
+		"var/tmp/failover/lock/run"))))
+	pair, err := symitar.NewPair(b.cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pair.Close() })
+	word := failover.Statement{By: "jdoe", Says: "nobody knows", Reason: "looked at both hosts"}
+	err = pair.Acknowledge(t.Context(), run, word, symitar.Left{})
+	require.ErrorIs(t, err, symitar.ErrMacroRunning, "it works on without its folder")
+	var left symitar.Left
+	for _, m := range regexp.MustCompile(`process \w+ (\d+)`).FindAllStringSubmatch(err.Error(), -1) {
+		pid, err := strconv.ParseInt(m[1], 10, 64)
+		require.NoError(t, err)
+		left.Processes = append(left.Processes, pid)
+	}
+	require.NoError(t, pair.Acknowledge(t.Context(), run, word, left))
+	report, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrInDoubt)
+	require.Equal(t, failover.ResultInDoubt, report.Result, "%v", err)
+	require.Equal(t, 1, b.sim.MacroRuns())
 }
 
 func TestAnswersReachTheMacroAndNothingElse(t *testing.T) {

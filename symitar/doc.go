@@ -75,9 +75,9 @@
 //	31. archive/lock                     change  archive the launcher's lock of this run
 //	32. opcon-repoint/machine            manual  point the OpCon machine at the new primary
 //	33. agent/start                      change  start the OpCon agent on the new primary
-//	34. opcon-prove/machine-up           manual  bring the machine up in OpCon
+//	34. opcon-prove/machine-up           manual  see in OpCon that the agent answers, with no job started
 //	35. opcon-decide/rerun               manual  decide job by job what has to run again; nothing restarts without a decision
-//	36. opcon-release/schedules          manual  release the schedules that were held, one by one
+//	36. opcon-release/schedules          manual  bring the machine up, and release the schedules that were held, one by one
 //
 // With Config.OpCon set, the manual steps are replaced by the stages of [opcon.QuiesceStages] and [opcon.ResumeStages],
 // which stand at the same places; the agent is started between their stages Repoint and Prove. The schedules are held
@@ -179,8 +179,7 @@
 //
 // The lock never expires. [Pair.Acknowledge] archives it; it refuses while anything of the run may live, unless a
 // person names it. [Pair.Resume] only observes; [Pair.Void] calls a run back that has not fired. A deadline here never
-// ends the macro. mkdir and rename are tried with ksh93, mksh, bash, dash, ash, posh, yash and zsh on Linux; try them
-// on your AIX hosts before the first use.
+// ends the macro. The scripts are tested on Linux; try them on your AIX hosts before the first use.
 //
 // Every run keeps its folder, with output and marks, in Config.StateDir of the host: it is the proof that a late
 // launcher starts nothing. Nothing removes the folders or those in "archive". A person may, when the journal of the run

@@ -36,7 +36,7 @@ var refusals = map[int]struct{ cause, next string }{
 	74: {"logged in as another user than Macro.User", "log in as Macro.User"},
 	76: {"the answers did not arrive whole", "run again"},
 	77: {"the state directory belongs to somebody else or is open to others", "give it to Macro.User with mode 0700"},
-	78: {"the macro or expect cannot be executed", "look at its path and rights"},
+	78: {"it cannot be executed", "look at its path and rights"},
 	79: {"the list of processes cannot be trusted, so nobody can tell whether the macro runs already",
 		"see what is wrong with ps on the host"},
 	80: {"the macro or its daemon runs already, started by somebody else",
@@ -65,11 +65,11 @@ type firing struct {
 	pair *Pair
 
 	observeOnly bool       // never void a run that does not come to fire
-	seen        bool       // its folder was on the host: if it is gone, that proves nothing
+	seen        bool       // it was launched: if nothing on the host tells of that any more, it proves nothing
 	fresh       bool       // the run id was made a moment ago; nobody else can have launched it
 	log         *logReader // nil outside a step
 
-	noteLaunched func(context.Context) error // called when the run's folder was seen on the host; nil outside a step
+	noteLaunched func(context.Context) error // nil outside a step
 }
 
 // conclude makes sure that the run never fires, if it has not: it leaves a tombstone at whichever stage the launcher
@@ -161,9 +161,10 @@ func (f firing) fire(ctx context.Context) Result {
 		launched, a, err := f.launch(ctx, stdin)
 		switch {
 		case launched:
-			return f.launched(ctx, res.with("launched"), secrets)
+			res = f.note(ctx, res.with("launched"))
+			return f.follow(ctx, res, secrets)
 		case err == nil && a.exit == exitKnown:
-			return f.launched(ctx, res, secrets)
+			return f.follow(ctx, res, secrets)
 		case err == nil && a.exit == exitHeld:
 			return f.never(ctx, res, f.on.heldError(a), mine, try == 1)
 		case err == nil:
@@ -177,7 +178,7 @@ func (f firing) fire(ctx context.Context) Result {
 		case !seen:
 			return res.with(f.on.Name() + " cannot be asked any more") // unknown
 		case s.exists:
-			return f.launched(ctx, res, secrets)
+			return f.follow(ctx, res, secrets)
 		case try == tries:
 			return f.never(ctx, res, fmt.Errorf("the launcher did not arrive: %w", err), mine, false)
 		}
@@ -185,15 +186,15 @@ func (f firing) fire(ctx context.Context) Result {
 	}
 }
 
-// launched writes down that the run's folder is on the host, and follows the run.
-func (f firing) launched(ctx context.Context, res Result, secrets []failover.Secret) Result {
-	if f.noteLaunched != nil {
+// note writes down, once, that the run was launched.
+func (f *firing) note(ctx context.Context, res Result) Result {
+	if !f.seen && f.noteLaunched != nil {
 		if err := f.noteLaunched(ctx); err != nil {
 			res = res.with("not written down that it was launched: " + err.Error())
 		}
 	}
 	f.seen = true
-	return f.follow(ctx, res, secrets)
+	return res
 }
 
 // lookAgain reads the marks until the host answers or ctx ends.
@@ -216,7 +217,7 @@ func (f firing) lookAgain(ctx context.Context) (status, bool) {
 func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, proven bool) Result {
 	res = res.with(plain(why))
 	if res.cause = why; proven {
-		res.state = stateNotExecuted
+		res.verdict = ErrNotExecuted
 	}
 	if len(mine) == 0 {
 		return res // nothing was sent for this run besides a refused reservation
@@ -224,7 +225,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 	proof, fired, err := f.conclude(ctx)
 	switch {
 	case fired && !proven:
-		f.seen = true
+		res = f.note(ctx, res)
 		return f.follow(ctx, res, f.on.set.Macro.knownSecrets())
 	case err != nil && !proven:
 		return res.with(plain(err))
@@ -232,7 +233,7 @@ func (f firing) never(ctx context.Context, res Result, why error, mine []*Host, 
 		proof = "no tombstone was left: " + plain(err)
 	}
 	res = res.with(proof)
-	res.state = stateNotExecuted
+	res.verdict = ErrNotExecuted
 	for _, h := range mine {
 		if err := h.archive(ctx, f.run, "never fired: "+plain(why), Left{}); err != nil {
 			res = res.with(plain(err))

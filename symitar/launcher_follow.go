@@ -27,7 +27,9 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 	for {
 		s, err := f.status(ctx)
 		if err == nil {
-			f.seen = f.seen || s.exists
+			if !s.untold() {
+				res = f.note(ctx, res)
+			}
 			last, lost = s, false
 			unread = log.readTo(ctx, s) // the rest of the output comes with the next look
 			res.LogTail = log.tail()
@@ -38,12 +40,11 @@ func (f firing) follow(ctx context.Context, res Result, secrets []failover.Secre
 				lost = true
 				tell(f.on.Name() + " cannot be asked at the moment; a swap may cut lines, the macro is not touched by that")
 			}
-		case s.void:
-			res.state = stateNotExecuted
-			return res.with(s.String())
-		case f.seen && !s.exists:
-			res.state = stateUnknown
+		case f.seen && s.untold():
 			return res.with(errMarksGone.Error())
+		case s.void:
+			res.verdict = ErrNotExecuted
+			return res.with(s.String())
 		case !s.fired && s.exists && (s.refused != "" || s.life == lifeGone):
 			return f.runnerGone(ctx, res, s)
 		case !s.fired:
@@ -103,7 +104,7 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 	}
 	cause := f.on.fail("launch the macro", failover.NotApplied, next, why)
 	if f.observeOnly {
-		res.state, res.cause = stateNotExecuted, cause
+		res.verdict, res.cause = ErrNotExecuted, cause
 		return res.with(s.String())
 	}
 	return f.never(ctx, res, cause, f.all, true)
@@ -112,9 +113,8 @@ func (f firing) runnerGone(ctx context.Context, res Result, s status) Result {
 // outOfTime tells what the last successful look showed. A look that failed because time ran out says nothing; a host
 // that had stopped answering before does.
 func (f firing) outOfTime(res Result, last status, lost bool, err error) Result {
-	res.state = stateUnknown
 	if last.fired && last.life == lives && !lost {
-		res.state = stateRunning
+		res.verdict = ErrMacroRunning
 	}
 	res = res.with(last.String())
 	if lost && err != nil {
@@ -149,11 +149,11 @@ func (f firing) judge(ctx context.Context, res Result, s status, log *logReader)
 	case s.finished() && !s.hasLog:
 		return res.with("its output is gone from the host, so nobody can tell what it said")
 	case roles.Done && trouble == "":
-		res.state = stateSucceeded
+		res.verdict = errSwapped
 	case s.life == lifeUnknown:
 		return res.with("nobody can tell whether a part of it still works: " + s.unseen)
 	default:
-		res.state = stateFailed
+		res.verdict = ErrMacroFailed
 	}
 	return res
 }
@@ -218,6 +218,7 @@ type status struct {
 	unseen  string // why the list of processes cannot be trusted
 
 	exists, void, acknowledged, fired bool
+	marked                            bool // "fired" is there; with void it only keeps the runner from firing
 
 	started, boot string
 	rc            *int
@@ -242,7 +243,7 @@ func (h *Host) runStatus(ctx context.Context, run RunID) (status, error) {
 
 func parseStatus(out string) status {
 	kv := keyValues(out)
-	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes",
+	s := status{lock: kv["lock"], exists: kv["run"] == "yes", void: kv["void"] == "yes", marked: kv["fired"] == "yes",
 		acknowledged: kv["acknowledged"] == "yes", fired: kv["fired"] == "yes" && kv["void"] != "yes",
 		life: map[string]life{"lives": lives, "gone": lifeGone}[kv["life"]], refused: kv["refused"], unseen: kv["unseen"],
 		started: kv["started"], boot: strings.Join(strings.Fields(kv["boot"]), " ")}
@@ -268,6 +269,10 @@ func parseStatus(out string) status {
 	}
 	return s
 }
+
+// untold reports whether nothing on the host tells of a launch. Where there was one, its folder was removed; one that is
+// there again was made when the run was voided or acknowledged behind that.
+func (s status) untold() bool { return !s.exists || s.void && !s.marked }
 
 func (s status) finished() bool { return s.rc != nil }
 

@@ -82,19 +82,9 @@ func (h *Host) lockedBy(op string, s held) error {
 
 // Acquire implements failover.Lock.
 func (l hostLock) Acquire(ctx context.Context, claim failover.Claim) error {
-	text, err := written(claim)
-	if err == nil {
-		_, err = l.h.pairLock(ctx, "acquire", claim.ID, text)
-	}
+	text, _ := json.Marshal(claim) // a claim always can be
+	_, err := l.h.pairLock(ctx, "acquire", claim.ID, string(text))
 	return err
-}
-
-func written(claim failover.Claim) (string, error) {
-	text, err := json.Marshal(claim)
-	if err != nil {
-		return "", &failover.Error{Op: "write the claim", Outcome: failover.NotApplied, Next: "report this", Err: err}
-	}
-	return string(text), nil
 }
 
 // Check implements failover.Lock.
@@ -130,9 +120,7 @@ func (l hostLock) Holder(ctx context.Context) (failover.Claim, bool, error) {
 // TakeOver implements failover.Lock. A from without ID stands for an owner that never came to write its name. Safe to
 // repeat.
 func (l hostLock) TakeOver(ctx context.Context, from, to failover.Claim) error {
-	text, err := written(to)
-	if err == nil {
-		_, err = l.h.pairLock(ctx, "takeover", to.ID, from.ID, text)
-	}
+	text, _ := json.Marshal(to) // a claim always can be
+	_, err := l.h.pairLock(ctx, "takeover", to.ID, from.ID, string(text))
 	return err
 }

@@ -12,21 +12,6 @@ import (
 	"github.com/01b61c5c/failover"
 )
 
-// state says how a run of the macro stands; what that means stands at its error.
-type state int
-
-const (
-	stateUnknown   state = iota
-	stateSucceeded       // it was fired and both hosts show the roles that were wanted
-	stateFailed
-	stateNotExecuted
-	stateRunning
-)
-
-func (s state) String() string {
-	return [...]string{"unknown", "succeeded", "failed", "not executed", "running"}[s]
-}
-
 // Sentinels of a macro run that did not succeed; test with errors.Is.
 var (
 	// ErrMacroFailed: fired and ended, without the roles that were wanted, or its output tells of a failure.
@@ -68,9 +53,15 @@ type Result struct {
 	// LogTail: the end of its output; answers of Prompts are redacted, fetched ones by the process that fired only
 	LogTail string `json:"logTail,omitempty"`
 
-	state state
-	cause error // why it was not executed
+	verdict error // errSwapped, ErrMacroFailed, ErrMacroRunning or ErrNotExecuted; nil: not known
+	cause   error // why it was not executed
 }
+
+// errSwapped: it was fired and both hosts show the roles that were wanted.
+var errSwapped = errors.New("the macro was fired, and the roles are as wanted")
+
+// said is the verdict in words.
+func (r Result) said() error { return cmp.Or(r.verdict, ErrMacroUnknown) }
 
 // with is the result with more evidence.
 func (r Result) with(evidence ...string) Result {
@@ -80,26 +71,27 @@ func (r Result) with(evidence ...string) Result {
 
 // err is what Fire returns for it.
 func (r Result) err() error {
-	outcome, cause, next := failover.InDoubt, ErrMacroUnknown, "look at the roles and the log on both hosts; bring "+
-		"the roles in order, or correct Config.Role where a probe does not see them; then go on, or acknowledge run "+
-		string(r.Run)+" with what was found"
-	switch r.state {
-	case stateSucceeded:
+	outcome, cause, next := failover.InDoubt, r.said(), settle("its log", r.Run)
+	switch {
+	case errors.Is(cause, errSwapped):
 		return nil
-	case stateFailed:
-		cause = ErrMacroFailed
-	case stateNotExecuted:
-		outcome, cause = failover.NotApplied, ErrNotExecuted
-		next = cmp.Or(failover.NextOf(r.cause), "fix the cause, then run again")
-	case stateRunning:
-		cause, next = ErrMacroRunning, "wait and resume run "+string(r.Run)+": it is neither killed nor fired again"
-	case stateUnknown:
+	case errors.Is(cause, ErrNotExecuted):
+		outcome, next = failover.NotApplied, cmp.Or(failover.NextOf(r.cause), "fix the cause, then run again")
+	case errors.Is(cause, ErrMacroRunning):
+		next = "wait and resume run " + string(r.Run) + ": it is neither killed nor fired again"
 	}
 	if len(r.Evidence) > 0 {
 		cause = fmt.Errorf("%w: %s", cause, strings.Join(r.Evidence, "; "))
 	}
 	return &failover.Error{Op: "run the macro", Target: r.Host, Outcome: outcome, Next: next,
 		Err: fmt.Errorf("%w%s", cause, ends(r.LogTail))}
+}
+
+// settle is what helps where a run has failed or is in doubt.
+func settle(log string, run RunID) string {
+	return "look at " + log + " and at the roles on both hosts; bring them in order by the site's runbook, or correct " +
+		"Config.Role where a probe does not see them, then run again; only when run " + string(run) + " was acknowledged " +
+		"with what was found, and the step resolved as not-applied, the macro is fired once more"
 }
 
 // rsjFatal are the texts RSJ itself treats as fatal (documented, case-sensitive).

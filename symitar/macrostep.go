@@ -13,8 +13,8 @@ import (
 type macroRun struct {
 	Run  RunID  `json:"run"`
 	Host string `json:"host"`
-	// Launched is written when its folder was seen on the host. If that folder is gone later, somebody has removed it,
-	// and its absence proves nothing.
+	// Launched: it was seen on the host. If nothing there tells of it later, somebody has removed its folder, and that
+	// proves nothing.
 	Launched bool `json:"launched,omitempty"`
 }
 
@@ -81,10 +81,7 @@ func (f firing) observe(ctx context.Context) (failover.Observation, error) {
 		obs.Found = "nobody can tell whether the macro lives; " + roles.Found
 		return obs, nil
 	}
-	return obs, f.on.notApplied("observe the roles", "look at the log "+f.on.runFolder(f.run)+"/log and at both hosts; "+
-		"bring the roles in order by the site's runbook, or correct Config.Role where a probe does not see them, then run "+
-		"again; only when run "+string(f.run)+" was acknowledged and the step resolved as not-applied the macro is fired "+
-		"once more",
+	return obs, f.on.notApplied("observe the roles", settle(f.on.runFolder(f.run)+"/log", f.run),
 		"%w: %s, and %s%s", failover.ErrInDoubt, s, roles.Found, ends(log.tail()))
 }
 
@@ -103,7 +100,7 @@ func (f firing) apply(ctx context.Context) error {
 		return macroRunFact.Save(ctx, macroRun{Run: id, Host: f.on.Name(), Launched: true})
 	}
 	res := f.fire(ctx)
-	failover.Progress(ctx, "macro: "+res.state.String())
+	failover.Progress(ctx, res.said().Error())
 	return res.err()
 }
 
@@ -118,10 +115,10 @@ func (f firing) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if mine.Launched && !s.exists {
-		return f.marksGone()
-	}
 	if !s.acknowledged {
+		if mine.Launched && s.untold() {
+			return f.marksGone()
+		}
 		_, fired, err := f.conclude(ctx)
 		if err != nil {
 			return unchanged(err)
@@ -151,14 +148,14 @@ func (f firing) probe(ctx context.Context) (failover.Outcome, error) {
 		switch {
 		case err != nil:
 			return failover.InDoubt, err
-		case mine.Launched && !s.exists:
+		case mine.Launched && s.untold():
 			return failover.InDoubt, f.marksGone()
 		case s.void:
 			return failover.NotApplied, nil
 		case s.fired:
 			f.observeOnly = true
 			res := f.follow(ctx, Result{Run: f.run, Host: f.on.Name()}, f.on.set.Macro.knownSecrets())
-			if res.state == stateSucceeded {
+			if errors.Is(res.verdict, errSwapped) {
 				return failover.Applied, nil
 			}
 			return failover.InDoubt, res.err()

@@ -109,9 +109,10 @@ func (f firing) byHand() opcon.Stages {
 			"Nothing notifies OpCon that the primary machine has been replaced with the secondary machine. In OpCon, change "+
 				"the address of the Symitar machine's record (or the host alias it names) to "+f.dir.next.Name()+". It is your "+
 				"responsibility that OpCon does not run jobs on the wrong machine once the macro has run."),
-		Prove: by("opcon-prove", "machine-up", "Bring the Symitar machine up in OpCon and see that its agent answers",
+		Prove: by("opcon-prove", "machine-up", "See in OpCon that the Symitar machine's agent answers, with no job started",
 			"order of work",
-			"In OpCon, bring the Symitar machine up and wait until its state is up. Leave every schedule on hold."),
+			"In OpCon, hold what was built since you held the schedules, as at midnight. Set the Symitar machine to limited, "+
+				"so that no job starts while you decide, and wait until its agent answers. Leave every schedule on hold."),
 		Decide: by("opcon-decide", "rerun", "Decide job by job what has to run again",
 			"account for what happens when a program or sequence of programs is interrupted because of the macro, or was not "+
 				"run on the secondary machine; multiple jobs and schedules may have to be re-run",
@@ -121,7 +122,8 @@ func (f firing) byHand() opcon.Stages {
 				"nothing in bulk."),
 		Release: by("opcon-release", "schedules", "Release the schedules you held, one by one",
 			"hold all schedules until it is determined exactly what needs to run or be re-run",
-			"Release exactly the schedules you held, schedule by schedule, each after what it needs has been decided. Leave "+
-				"those on hold that were held before."),
+			"Hold what was built meanwhile, then bring the machine up. Release exactly the schedules you held, schedule by "+
+				"schedule, each after what it needs has been decided; where the date has changed, that of SMA_DATES first. "+
+				"Leave those on hold that were held before."),
 	}
 }

@@ -106,15 +106,12 @@ func (p *Pair) firingOf(run RunID, purpose Purpose) (firing, error) {
 //
 // The error is nil only when the macro was fired and both hosts show the roles that were wanted. ErrNotExecuted is
 // NotApplied; ErrMacroFailed, ErrMacroRunning and ErrMacroUnknown are InDoubt, since what a macro leaves that did not
-// swap the roles is for a person to see, who then says whether it took effect. A line that breaks does not touch the
-// macro; the marks on the host are read again until they tell, and where they never do the error is ErrMacroUnknown.
-// When ctx ends, the macro runs on.
-//
-// Fire makes no preflight and does not ask anybody; the procedures do.
+// swap the roles is for a person to see, who then says whether it took effect. Neither a line that breaks nor the end of
+// ctx touches the macro. Fire makes no preflight and does not ask anybody; the procedures do.
 func (p *Pair) Fire(ctx context.Context, run RunID, purpose Purpose) (Result, error) {
 	f, err := p.firingOf(run, purpose)
 	if err != nil {
-		return Result{Run: run, state: stateNotExecuted}, err
+		return Result{Run: run, verdict: ErrNotExecuted}, err
 	}
 	res := f.fire(ctx)
 	return res, res.err()

@@ -33,18 +33,20 @@ func diskRoom(ctx context.Context, h *Host) (failover.Item, error) {
 	if err != nil {
 		return failover.Item{}, h.notApplied("look at the file systems", "run df -k by hand", "%w", err)
 	}
+	ignored := func(mount string) bool { return slices.Contains(h.set.Limits.DiskIgnore, mount) }
+	list = slices.DeleteFunc(list, func(fs filesystem) bool { return ignored(fs.mount) })
 	if len(list) == 0 {
 		return unwanted("df -k lists no file system, so nothing is proven")
 	}
 	most := h.set.Limits.DiskPercent
 	var full []string
 	for _, row := range unread {
-		if mount := row[strings.LastIndex(row, " ")+1:]; !slices.Contains(h.set.Limits.DiskIgnore, mount) {
+		if !ignored(row[strings.LastIndex(row, " ")+1:]) {
 			full = append(full, "perhaps, since df does not say: "+failover.Printable(row))
 		}
 	}
 	for _, fs := range list {
-		if max(fs.space, fs.inodes) >= most && !slices.Contains(h.set.Limits.DiskIgnore, fs.mount) {
+		if max(fs.space, fs.inodes) >= most {
 			full = append(full, fmt.Sprintf("%s %d %% (inodes %d %%)", fs.mount, fs.space, max(fs.inodes, 0)))
 		}
 	}
@@ -80,7 +82,7 @@ func symDates(ctx context.Context, h *Host) (failover.Item, error) {
 	if n == 0 {
 		return unwanted("no SYM found below " + h.set.SymRoot)
 	}
-	return unless(bad, "SMA_DATES: ", fmt.Sprintf("SMA_DATES current in %d SYMs", n))
+	return unless(bad, "SMA_DATES: ", fmt.Sprintf("SMA_DATES changed within %d days in %d SYMs", h.set.Limits.DatesAgeDays, n))
 }
 
 func (f firing) clocks(ctx context.Context) (failover.Observation, error) {
@@ -147,7 +149,8 @@ func noHardErrors(ctx context.Context, h *Host) (failover.Item, error) {
 			return unwanted("errdemon does not run, so nothing is logged and nothing is proven; start it with /usr/lib/errdemon")
 		}
 	}
-	return failover.Item{Done: err == nil, Found: "no permanent hardware errors"}, err
+	return failover.Item{Done: err == nil, Found: "no permanent hardware errors within " +
+		h.set.Limits.ErrorsSince.String()}, err
 }
 
 // files returns what a host needs to work as primary, by the words of files.sh.

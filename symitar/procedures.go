@@ -29,10 +29,9 @@ func Failback(p *Pair) (failover.Procedure, error) {
 	return f.procedure("symitar.Failback", s, err)
 }
 
-// Failover makes Partner primary when Home is gone. What cannot be observed on a dead host is replaced by a person's
-// statement, which stands in plan, journal and report: that Home is down and will not come back as primary by itself.
-// Home is asked nevertheless, before and after: unless it is silent, or is observed not to be primary, the procedure
-// stops, and nobody can waive that. See the package documentation for what silence is. Only Partner is locked.
+// Failover makes Partner primary when Home is gone. A person states, in plan, journal and report, that Home is down and
+// will not come back as primary by itself. Home is asked nevertheless, before and after, and nobody can waive what it
+// shows: see the package documentation. Only Partner is locked.
 //
 // It needs Macro.FailoverArgs. Errors wrap failover.ErrInvalid.
 func Failover(p *Pair, gone failover.Statement) (failover.Procedure, error) {
@@ -167,9 +166,9 @@ func (f firing) resultText(ctx context.Context) (failover.Observation, error) {
 	switch {
 	case err != nil:
 		return failover.Observation{}, err
-	case s.exists && !s.fired || !s.exists && !mine.Launched:
+	case !s.fired && !(mine.Launched && s.untold()):
 		return f.withoutRun(ctx)
-	case !s.exists:
+	case !s.fired:
 		return failover.Observation{Found: errMarksGone.Error()}, f.on.notApplied(op,
 			"look at both hosts; when the swap is in order, run again and waive this check with a reason",
 			"%w: %w", failover.ErrPrecondition, errMarksGone)

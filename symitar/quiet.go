@@ -105,6 +105,9 @@ func (f firing) noStaleLocks(ctx context.Context) (failover.Observation, error) 
 		case !f.alive() && len(cut) > 0:
 			return wanted("jobs of " + f.dir.old.Name() + " that were cut short, to be decided upon after the swap: " +
 				strings.Join(cut, ", "))
+		case !f.alive() && syms == 0:
+			return wanted("no SYM is to be seen before the swap, so nothing is known of jobs that were cut short; look at " +
+				h.set.SymRoot + "/SYM*/sma_lock after it")
 		case !f.alive():
 			return wanted("no RSJ locks were replicated")
 		case syms == 0:

@@ -162,10 +162,8 @@ func (f firing) silentStep(moved bool) failover.Step {
 		Observe: func(ctx context.Context) (failover.Observation, error) { return f.oldPrimarySilent(ctx, moved) }}
 }
 
-// oldPrimarySilent proves silence, and takes everything else for life. Silent is an address to which no TCP connection
-// comes about, while one to the other host does, because there is no route or nothing answers at all: that is what a
-// machine without power does. A refused port, any byte, a handshake or login that fails, and a server that is full or
-// hangs come from a machine that lives. Then only an observed role that is not primary serves.
+// oldPrimarySilent proves silence as the package documentation describes it, and takes everything else for life: then
+// only an observed role that is not primary serves.
 func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Observation, error) {
 	old := f.dir.old
 	const off = "switch it off, or make its role readable"
@@ -191,7 +189,7 @@ func (f firing) oldPrimarySilent(ctx context.Context, moved bool) (failover.Obse
 		return failover.Observation{Found: "its address is answered by " + f.dir.next.Name() +
 			", so nothing is known about " + old.Name() + "; correct its address"}, nil
 	case err != nil && ctx.Err() == nil:
-		return failover.Observation{Found: "it lives, and its role is not known; " + off + ": " + plain(err)}, nil
+		return failover.Observation{Found: "its address answers, and its role is not known; " + off + ": " + plain(err)}, nil
 	case err != nil:
 		return failover.Observation{}, err
 	case role == RoleSecondary:

@@ -48,7 +48,7 @@ func TestAFullServerIsAlive(t *testing.T) {
 	found := b.look(t, symitar.PurposeFailover)
 	require.Equal(t, failover.ActionBlock, found.Action)
 	require.Empty(t, found.Error)
-	require.Contains(t, found.Observation.Found, "it lives")
+	require.Contains(t, found.Observation.Found, "its address answers")
 	require.Contains(t, found.Observation.Found, "does not serve this connection")
 	_, err := b.run(t, gone)
 	require.ErrorIs(t, err, failover.ErrPrecondition)

@@ -403,6 +403,19 @@ func TestAnAgentThatStartsInPartIsNotBack(t *testing.T) {
 	require.ErrorContains(t, err, "agent runs in part, without sma_disp")
 }
 
+// TestAControlScriptThatEndsInTheMiddleMayHaveWorked: it has started the agent, and then does not find what it calls.
+// The shell's exit status is that of a script that is not there at all.
+func TestAControlScriptThatEndsInTheMiddleMayHaveWorked(t *testing.T) {
+	b := newBench(t, "batch-busy")
+	_, err := b.run(t, symitar.Switchover)
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	const script = "#!/bin/sh\n[ \"$1\" = status ] && exit\n"
+	put(t, b.sim, symitartest.Home, "bin/lsam3100", script+"echo running >${0%/bin/*}/etc/agent\nno-such-helper\n")
+	_, err = b.do(t, symitar.Switchover, failover.Procedure.Undo)
+	require.NoError(t, err, "the agent runs, whatever the script has ended with")
+	require.True(t, b.sim.AgentRuns(symitartest.Home))
+}
+
 // TestWaitAtTheGate lets the world move while a person thinks.
 func TestWaitAtTheGate(t *testing.T) {
 	b := newBench(t, "")

@@ -36,6 +36,17 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			home: map[string]string{"SYM/SYM001/sma_lock": ""}, says: "SYM001"},
 		"an empty lock of a job that begins": {check: "quiet/rsj", home: map[string]string{"SYM/SYM001/sma_lock": ""},
 			says: "SYM001"},
+		"a job that begins while the processes are listed": {check: "preflight/stale-locks", home: map[string]string{
+			"bin/ps": script + "/bin/ps -A -o pid=\nhost=${0%/bin/*}\n" +
+				"echo '47110000 20260822 NIGHTLY POST' >$host/SYM/SYM001/sma_lock\n"},
+			says: "symaix1: no stale RSJ locks", holds: true},
+		"a full file system that is not looked at": {check: "preflight/disk", tune: func(c *symitar.Config) {
+			c.Limits.DiskIgnore = []string{"/SYM"}
+		}, home: map[string]string{"etc/filesystems": "Filesystem    1024-blocks      Free %Used    Iused %Iused Mounted on\n" +
+			"/dev/hd4 100 50 50% 1 9% /\n/dev/symlv 100 0 100% 1 9% /SYM\n"},
+			says: "symaix1: 1 file systems below 90 %", holds: true},
+		"an error log that is looked at in part": {check: "preflight/errors",
+			says: "no permanent hardware errors within 24h0m0s", holds: true},
 		"no SYM at all": {check: "quiet/rsj", tune: func(c *symitar.Config) { c.SymRoot = symitartest.Root + "/etc" },
 			says: "no SYM"},
 		"a lag that is no number": {check: "preflight/replication", tune: func(c *symitar.Config) {
@@ -134,6 +145,33 @@ func TestWhatProvesNothingDoesNotPass(t *testing.T) {
 			require.Contains(t, text, o.says)
 		})
 	}
+}
+
+// TestLocksThatCannotBeSeenAreNotCalledAbsent: with the volume that holds them not mounted before the swap, nothing is
+// known of the jobs that the death of the primary has cut short.
+func TestLocksThatCannotBeSeenAreNotCalledAbsent(t *testing.T) {
+	sim := symitartest.Start(t)
+	require.NoError(t, sim.PowerOff(symitartest.Home))
+	cfg := sim.Config()
+	found := func() failover.Observation {
+		pair, err := symitar.NewPair(cfg)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = pair.Close() })
+		plan, err := pair.Preflight(t.Context(), symitar.PurposeFailover)
+		require.NoError(t, err)
+		for _, s := range plan.Steps {
+			if s.ID == "preflight/stale-locks" {
+				return s.Observation
+			}
+		}
+		return failover.Observation{}
+	}
+	require.Contains(t, found().Found, "no RSJ locks were replicated")
+	cfg.SymRoot = symitartest.Root + "/etc"
+	obs := found()
+	require.True(t, obs.Done, "what cannot be looked at yet is no obstacle")
+	require.Contains(t, obs.Found, "nothing is known")
+	require.NotContains(t, obs.Found, "no RSJ locks")
 }
 
 // put writes a file of a host's folder; programs can be run.

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/01b61c5c/failover"
@@ -95,8 +96,14 @@ func (c *Cluster) send(ctx context.Context, m Member, method, path string, body,
 	fail := func(outcome failover.Outcome, next string, err error) error {
 		return &failover.Error{Op: method + " " + path, Target: m.Name, Outcome: outcome, Next: next, Err: err}
 	}
-	var sent atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	var dialled, met, sent atomic.Bool // an address; something took the connection; the request may have left
+	trace := &httptrace.ClientTrace{ConnectStart: func(string, string) { dialled.Store(true) },
+		ConnectDone: func(_, _ string, err error) { // of each address that the name has
+			if err == nil || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
+				met.Store(true)
+			}
+		},
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	raw, marshalErr := json.Marshal(body)
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, m.URL+path, bytes.NewReader(raw))
 	if err := errors.Join(marshalErr, err); err != nil {
@@ -111,6 +118,8 @@ func (c *Cluster) send(ctx context.Context, m Member, method, path string, body,
 	}
 	answer, err := c.clients[m.Name].Do(req)
 	switch {
+	case err != nil && !sent.Load() && !met.Load() && silent(err, dialled.Load()):
+		return fail(failover.NotApplied, "", fmt.Errorf("%w: %w", errSilent, err))
 	case err != nil && !sent.Load():
 		return fail(failover.NotApplied, failover.TLSNext(err), err)
 	case err != nil:
@@ -133,6 +142,17 @@ func (c *Cluster) send(ctx context.Context, m Member, method, path string, body,
 		return fail(failover.InDoubt, "look at the cluster", err)
 	}
 	return nil
+}
+
+// errSilent: nothing came from the address, as from a machine without power. A refused port is an answer of its system.
+var errSilent = errors.New("nothing answers")
+
+// silent reports whether the error of a connection that nobody took says so: there is no route, or time was up when the
+// name had been looked up.
+func silent(err error, dialled bool) bool {
+	errno, _ := errors.AsType[syscall.Errno](err)
+	return dialled && errors.Is(err, context.DeadlineExceeded) ||
+		slices.Contains([]syscall.Errno{syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ETIMEDOUT}, errno)
 }
 
 // ask makes a request that may be repeated, within Config.Timeout.

@@ -1,11 +1,17 @@
 package patroni_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,7 +30,7 @@ type fake struct {
 
 	mu     sync.Mutex
 	leader string // "" when nobody leads
-	off    string // the member that does not answer
+	off    string // the member without power: there is no route to it
 	config map[string]any
 	moves  int
 	closed int // how many changes of the configuration are let through before the door closes; 0: all
@@ -34,6 +40,13 @@ func newFake(tb testing.TB) *fake {
 	tb.Helper()
 	f := &fake{doors: map[string]*patronitest.Door{}, leader: "pg1", config: map[string]any{}}
 	config := patroni.Config{InsecureClear: true, Move: 15 * time.Second}
+	config.Dial = unreachable(func(address string) bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.ContainsFunc(config.Members, func(m patroni.Member) bool {
+			return m.Name == f.off && strings.HasSuffix(m.URL, address)
+		})
+	})
 	for _, name := range []string{"pg1", "pg2"} {
 		var member patroni.Member
 		member, f.doors[name] = behindDoor(tb, name,
@@ -44,6 +57,16 @@ func newFake(tb testing.TB) *fake {
 	f.cluster, err = patroni.New(config)
 	require.NoError(tb, err)
 	return f
+}
+
+// unreachable dials, but has no route to the addresses that off names.
+func unreachable(off func(string) bool) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if off(address) {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
 }
 
 // behindDoor serves an API through a door of its own.
@@ -58,9 +81,6 @@ func behindDoor(tb testing.TB, name string, api http.Handler) (patroni.Member, *
 func (f *fake) serve(w http.ResponseWriter, r *http.Request, name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.off == name {
-		panic(http.ErrAbortHandler)
-	}
 	var body map[string]any
 	_ = json.NewDecoder(r.Body).Decode(&body)
 	switch r.Method + " " + r.URL.Path {

@@ -28,12 +28,16 @@ type site struct {
 
 	cluster *patroni.Cluster
 	doors   map[string]*patronitest.Door
+	urls    map[string]string
+	off     sync.Map // the addresses of machines without power
 }
 
 func open(t *testing.T, o peers.PatroniOptions) *site {
 	t.Helper()
-	s := &site{Patroni: peers.StartPatroni(t, o), doors: map[string]*patronitest.Door{}}
-	config := patroni.Config{User: "admin", Password: password, InsecureClear: true, Move: time.Minute}
+	s := &site{Patroni: peers.StartPatroni(t, o), doors: map[string]*patronitest.Door{},
+		urls: map[string]string{}}
+	config := patroni.Config{User: "admin", Password: password, InsecureClear: true, Move: time.Minute,
+		Dial: unreachable(func(address string) bool { _, off := s.off.Load(address); return off })}
 	for _, n := range s.Nodes {
 		at, err := url.Parse(n.URL)
 		require.NoError(t, err)
@@ -41,7 +45,7 @@ func open(t *testing.T, o peers.PatroniOptions) *site {
 		proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 		var member patroni.Member
 		member, s.doors[n.Name] = behindDoor(t, n.Name, proxy)
-		config.Members = append(config.Members, member)
+		config.Members, s.urls[n.Name] = append(config.Members, member), member.URL
 	}
 	var err error
 	s.cluster, err = patroni.New(config)
@@ -374,9 +378,13 @@ func TestAKilledLeaderIsFailedOver(t *testing.T) {
 	}
 	_, err := run(t, failoverTo(other))
 	require.ErrorIs(t, err, failover.ErrPrecondition, "the leader still answers")
-	require.ErrorContains(t, err, "still answers: "+leader)
+	require.ErrorContains(t, err, "not proven silent: "+leader)
 
 	s.node(leader).Kill()
+	_, err = run(t, failoverTo(other))
+	require.ErrorContains(t, err, "not proven silent: "+leader, "the machine still takes connections")
+	address := strings.TrimPrefix(s.urls[leader], "http://")
+	s.off.Store(address, true)
 	_, err = run(t, s.switchover(t, leader, other))
 	require.ErrorIs(t, err, failover.ErrPrecondition, "a switchover needs the leader")
 	// Of two replicas the one with more of the data is the right one; the other one is refused.
@@ -391,6 +399,7 @@ func TestAKilledLeaderIsFailedOver(t *testing.T) {
 	report, err := run(t, failoverTo(best.Name))
 	require.NoError(t, err)
 	require.Equal(t, failover.ResultCompleted, report.Result)
+	s.off.Delete(address)
 	require.NoError(t, s.node(leader).Start())
 	s.pause(t, best.Name, "false")
 	now, _ := s.healthy(t)

@@ -99,6 +99,75 @@ func TestAMemberThatRefusesTheConnectionHasDoneNothing(t *testing.T) {
 	require.ErrorContains(t, err, "2 of 2 targets")
 }
 
+// failoverTo is a failover to pg2 of three members without a leader: pg1 is said to be off, pg3 shows what it has.
+func failoverTo(t *testing.T, pg1, pg3 string) failover.Procedure {
+	t.Helper()
+	member := func(name, xlog string) patroni.Member {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/cluster" {
+				_, _ = fmt.Fprint(w, `{"members":[{"name":"pg2","role":"replica"},{"name":"pg3","role":"replica"}]}`)
+				return
+			}
+			_, _ = fmt.Fprintf(w, `{"state":"running","role":"replica","timeline":3,"xlog":%s}`, xlog)
+		}))
+		t.Cleanup(server.Close)
+		return patroni.Member{Name: name, URL: server.URL}
+	}
+	c, err := patroni.New(patroni.Config{InsecureClear: true, Move: 30 * time.Second, Timeout: 5 * time.Second,
+		Members: []patroni.Member{{Name: "pg1", URL: pg1}, member("pg2", `{"received_location":7,"replayed_location":7}`),
+			member("pg3", pg3)},
+		Dial: unreachable(func(address string) bool { return address == "off.invalid:80" })})
+	require.NoError(t, err)
+	p, err := patroni.Failover(patroni.FailoverOptions{Cluster: c, To: "pg2", Dead: []string{"pg1"},
+		Gone: failover.Statement{By: "ann", Says: "pg1 is off", Reason: "pulled the plug"}})
+	require.NoError(t, err)
+	p.Lock = &failovertest.Lock{}
+	return p
+}
+
+// TestWhateverAnswersIsNotDead: only what a machine without power can do is silence. Patroni may be stopped, or refuse
+// us, while PostgreSQL goes on as primary.
+func TestWhateverAnswersIsNotDead(t *testing.T) {
+	answer := func(status int) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if status == 0 {
+				panic(http.ErrAbortHandler)
+			}
+			w.WriteHeader(status)
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	tls := httptest.NewTLSServer(nil)
+	t.Cleanup(tls.Close)
+	for name, url := range map[string]string{"its port is closed": closed.URL, "it cuts the line": answer(0),
+		"it refuses the login": answer(http.StatusUnauthorized), "it is at work": answer(http.StatusServiceUnavailable),
+		"its certificate is unknown": tls.URL, "nobody knows its name": "http://pg1.invalid"} {
+		t.Run(name, func(t *testing.T) {
+			_, err := run(t, failoverTo(t, url, `{"received_location":7}`))
+			require.ErrorIs(t, err, failover.ErrPrecondition)
+			require.ErrorContains(t, err, "not proven silent: pg1")
+		})
+	}
+	plan, err := failoverTo(t, "http://off.invalid:80", `{"received_location":7}`).Plan(t.Context(), nil)
+	require.NoError(t, err)
+	for _, s := range plan.Steps {
+		if s.ID == "check/silent" {
+			require.True(t, s.Observation.Done, s.Observation.Found)
+		}
+	}
+}
+
+// TestWhatCameFromTheArchiveCounts: a replica that lost its stream and replays the archive has more than it received
+// (Patroni itself takes the larger of both, ha.py, wal_position).
+func TestWhatCameFromTheArchiveCounts(t *testing.T) {
+	_, err := run(t, failoverTo(t, "http://off.invalid:80", `{"received_location":5,"replayed_location":9}`))
+	require.ErrorIs(t, err, failover.ErrPrecondition)
+	require.ErrorContains(t, err, "ahead: pg3")
+}
+
 func TestBadInputIsRefusedWithItsField(t *testing.T) {
 	two := []patroni.Member{{Name: "pg1", URL: "https://pg1:8008"}, {Name: "pg2", URL: "https://pg2:8008"}}
 	c, err := patroni.New(patroni.Config{Members: two})

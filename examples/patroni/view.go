@@ -35,9 +35,9 @@ type MemberState struct {
 	Name      string
 	Role      Role
 	Timeline  int      // it grows with each promotion
-	Position  int64    // bytes of WAL: written by a primary, received by a replica
+	Position  int64    // bytes of WAL: written by a primary, received or replayed by a replica
 	Followers []string // of a primary: the members that stream from it
-	Answers   bool     // its Patroni answers, whatever it says
+	Silent    bool     // nothing at all came from its address, as from a machine without power
 	Err       error    // why Role is unknown
 }
 
@@ -82,6 +82,7 @@ func (c *Cluster) state(ctx context.Context, m Member) MemberState {
 		Xlog        struct {
 			Location int64
 			Received int64 `json:"received_location"`
+			Replayed int64 `json:"replayed_location"` // more than received where it comes from the archive
 		}
 		Replication []struct {
 			Name  string `json:"application_name"`
@@ -91,9 +92,11 @@ func (c *Cluster) state(ctx context.Context, m Member) MemberState {
 	}
 	s := MemberState{Name: m.Name}
 	if s.Err = c.ask(ctx, m, http.MethodGet, "/patroni", nil, &answer); s.Err != nil {
+		s.Silent = errors.Is(s.Err, errSilent)
 		return s
 	}
-	s.Answers, s.Timeline, s.Position = true, answer.Timeline, max(answer.Xlog.Location, answer.Xlog.Received)
+	at := answer.Xlog
+	s.Timeline, s.Position = answer.Timeline, max(at.Location, at.Received, at.Replayed)
 	switch called := answer.Patroni.Name; {
 	case called != "" && called != m.Name: // older versions do not say it
 		s.Err = errors.New("it calls itself " + failover.Printable(called))

@@ -16,6 +16,8 @@ main() {
 	home
 	mark "$state/archive"
 	dir=$state/run.$run
+	# Its folder may have been removed while it works; that nothing of it was written down is no news then.
+	[ -d "$dir" ] || (left="$left unseen" && over) || exit $?
 	if mark "$dir"; then
 		mark "$dir/void"
 	elif [ ! -d "$dir/void" ] && [ ! -f "$dir/acknowledged" ]; then

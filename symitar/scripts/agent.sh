@@ -3,8 +3,9 @@
 # Runs the agent's control script, behind a line "@@BEGUN". The agent stays behind when VERB is start; its streams go to
 # a file, because a process that keeps the session's output open keeps the session from ending.
 #
-#   exit 60-66 without "@@BEGUN"  see marks.sh: nothing was run     all others: what CONTROL ended with
+#   exit 60-66 or 78 without "@@BEGUN"  see marks.sh and launch.sh: nothing was run     all others: what CONTROL ended with
 main() {
+	[ -x "$1" ] && [ ! -d "$1" ] || { echo "@@CANNOT $1"; exit 78; }
 	umask 077
 	own "${TMPDIR:-/tmp}/agent"
 	need "$folder/out" ""

@@ -5,32 +5,35 @@
 # of processes that does not show who asks, and process 1, says nothing about the others, and neither does a folder that
 # cannot be searched. The last line is "syms=" and how many SYMs there are.
 main() {
+	root=$1
+	before=$(locks)
 	numbers=$(ps -eo pid 2>/dev/null) || numbers=
 	numbers=" $(echo $numbers) "
 	case $numbers in *" 1 "*) ;; *) numbers= ;; esac
 	case $numbers in *" $$ "*) ;; *) numbers= ;; esac
-	syms=0
-	for dir in "$1"/SYM[0-9][0-9][0-9]; do
-		[ -d "$dir" ] || continue
-		syms=$((syms + 1))
-		lock=$dir/sma_lock
-		[ -x "$dir" ] || printf '%s\tunknown\t%s\n' "${dir##*/}" "its folder cannot be searched"
-		[ -f "$lock" ] || continue
-		text=$(tr '\n\t' '  ' <"$lock")
-		pid=$(printf '%s\n' "$text" | sed 's/[^0-9]*\([0-9][0-9]*\).*/\1/')
-		case $pid in
-		'' | *[!0-9]*) state=unknown ;;
-		*)
-			state=unknown
+	locks | while IFS= read -r row; do
+		pid=$(printf '%s\n' "${row#*	}" | sed -n 's/[^0-9]*\([0-9][0-9]*\).*/\1/p')
+		state=unknown
+		if [ -n "$pid" ] && [ -n "$numbers" ]; then
+			state=alive # also who made the lock when the processes had been listed
 			case $numbers in
-			*" $pid "*) state=alive ;;
-			?*) state=stale ;;
+			*" $pid "*) ;;
+			*) ! printf '%s\n' "$before" | grep -F -x -e "$row" >/dev/null || state=stale ;;
 			esac
-			;;
-		esac
-		printf '%s\t%s\t%s\n' "${dir##*/}" "$state" "$text"
+		fi
+		printf '%s\t%s\t%s\n' "${row%%	*}" "$state" "${row#*	}"
 	done
-	echo "syms=$syms"
+	echo "syms=$(($(ls -d "$root"/SYM[0-9][0-9][0-9]/ 2>/dev/null | wc -l)))"
+}
+
+# locks prints for each lock its SYM, tab, and its content on one line.
+locks() {
+	for dir in "$root"/SYM[0-9][0-9][0-9]; do
+		[ ! -d "$dir" ] || [ -x "$dir" ] || printf '%s\t%s\n' "${dir##*/}" "its folder cannot be searched"
+		[ -f "$dir/sma_lock" ] || continue
+		text=$(tr '\n\t' '  ' <"$dir/sma_lock") || [ -f "$dir/sma_lock" ] || continue
+		printf '%s\t%s\n' "${dir##*/}" "$text"
+	done
 }
 
 main "$@"
