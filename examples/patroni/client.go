@@ -33,18 +33,11 @@ type Config struct {
 	Password      failover.SecretFunc // sent with every request; nil without User
 	TLS           failover.TLS        // which certificates to trust
 	InsecureClear bool                // allow http://: anybody in between can read the password. For a lab only
-	Timeout       time.Duration       // of one reading; 0 means DefaultTimeout
-	Move          time.Duration       // of a switchover or failover, and of each wait for it; 0 means DefaultMove
-	MaxLag        int64               // bytes of WAL that a replica may be behind; 0 means DefaultMaxLag
+	Timeout       time.Duration       // of one reading; 0 means 10 s
+	Move          time.Duration       // of a switchover or failover, and of each wait for it; 0 means 2 min
+	MaxLag        int64               // bytes of WAL that a replica may be behind; 0 means 1 MiB
 	Dial          func(ctx context.Context, network, address string) (net.Conn, error)
 }
-
-// What Config means by zero.
-const (
-	DefaultTimeout = 10 * time.Second
-	DefaultMove    = 2 * time.Minute
-	DefaultMaxLag  = 1 << 20
-)
 
 // Cluster is a PostgreSQL cluster run by Patroni. It is safe for concurrent use.
 type Cluster struct {
@@ -54,8 +47,8 @@ type Cluster struct {
 
 // New checks the configuration. It connects to nothing. Errors wrap failover.ErrInvalid and name the field.
 func New(c Config) (*Cluster, error) {
-	c.Timeout, c.Move = cmp.Or(c.Timeout, DefaultTimeout), cmp.Or(c.Move, DefaultMove)
-	c.MaxLag = cmp.Or(c.MaxLag, DefaultMaxLag)
+	c.Timeout, c.Move = cmp.Or(c.Timeout, 10*time.Second), cmp.Or(c.Move, 2*time.Minute)
+	c.MaxLag = cmp.Or(c.MaxLag, 1<<20)
 	cluster := &Cluster{config: c, clients: map[string]*http.Client{}}
 	switch {
 	case len(c.Members) < 2:
@@ -96,14 +89,10 @@ func (c *Cluster) send(ctx context.Context, m Member, method, path string, body,
 	fail := func(outcome failover.Outcome, next string, err error) error {
 		return &failover.Error{Op: method + " " + path, Target: m.Name, Outcome: outcome, Next: next, Err: err}
 	}
-	var dialled, met, sent atomic.Bool // an address; something took the connection; the request may have left
+	var dialled, met, sent atomic.Bool // an address was; something answered there; the request may have left
 	trace := &httptrace.ClientTrace{ConnectStart: func(string, string) { dialled.Store(true) },
-		ConnectDone: func(_, _ string, err error) { // of each address that the name has
-			if err == nil || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
-				met.Store(true)
-			}
-		},
-		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+		ConnectDone: func(_, _ string, err error) { met.CompareAndSwap(false, !silent(err)) }, // of each address
+		GotConn:     func(httptrace.GotConnInfo) { sent.Store(true) }}
 	raw, marshalErr := json.Marshal(body)
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, m.URL+path, bytes.NewReader(raw))
 	if err := errors.Join(marshalErr, err); err != nil {
@@ -118,9 +107,10 @@ func (c *Cluster) send(ctx context.Context, m Member, method, path string, body,
 	}
 	answer, err := c.clients[m.Name].Do(req)
 	switch {
-	case err != nil && !sent.Load() && !met.Load() && silent(err, dialled.Load()):
-		return fail(failover.NotApplied, "", fmt.Errorf("%w: %w", errSilent, err))
 	case err != nil && !sent.Load():
+		if dialled.Load() && !met.Load() && silent(err) {
+			err = fmt.Errorf("%w: %w", errSilent, err)
+		}
 		return fail(failover.NotApplied, failover.TLSNext(err), err)
 	case err != nil:
 		return fail(failover.InDoubt, "look at the cluster", err)
@@ -144,15 +134,12 @@ func (c *Cluster) send(ctx context.Context, m Member, method, path string, body,
 	return nil
 }
 
-// errSilent: nothing came from the address, as from a machine without power. A refused port is an answer of its system.
-var errSilent = errors.New("nothing answers")
+var errSilent = errors.New("nothing answers") // as from a machine without power; a refused port is an answer
 
-// silent reports whether the error of a connection that nobody took says so: there is no route, or time was up when the
-// name had been looked up.
-func silent(err error, dialled bool) bool {
-	errno, _ := errors.AsType[syscall.Errno](err)
-	return dialled && errors.Is(err, context.DeadlineExceeded) ||
-		slices.Contains([]syscall.Errno{syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ETIMEDOUT}, errno)
+// silent reports whether the error of a connection says that nobody took it: there is no route, or time was up.
+func silent(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.EHOSTUNREACH) ||
+		errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTDOWN) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // ask makes a request that may be repeated, within Config.Timeout.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -63,7 +62,8 @@ func newFake(tb testing.TB) *fake {
 func unreachable(off func(string) bool) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if off(address) {
-			return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
+			return (&net.Dialer{Control: func(string, string, syscall.RawConn) error { return syscall.EHOSTUNREACH }}).
+				DialContext(ctx, network, "127.0.0.1:80")
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}

@@ -95,8 +95,7 @@ func (c *Cluster) state(ctx context.Context, m Member) MemberState {
 		s.Silent = errors.Is(s.Err, errSilent)
 		return s
 	}
-	at := answer.Xlog
-	s.Timeline, s.Position = answer.Timeline, max(at.Location, at.Received, at.Replayed)
+	s.Timeline, s.Position = answer.Timeline, max(answer.Xlog.Location, answer.Xlog.Received, answer.Xlog.Replayed)
 	switch called := answer.Patroni.Name; {
 	case called != "" && called != m.Name: // older versions do not say it
 		s.Err = errors.New("it calls itself " + failover.Printable(called))

@@ -21,12 +21,8 @@ import (
 func main() { os.Exit(program().Main(os.Args[1:])) }
 
 func program() runbook.Program {
-	return runbook.Program{Name: "patroni-move",
-		About:      "move the leadership of a PostgreSQL cluster that Patroni runs",
-		Procedures: []string{"switchover", "failover"},
-		Site:       func() any { return new(site) },
-		Build:      build,
-	}
+	return runbook.Program{Name: "patroni-move", About: "move the leadership of a PostgreSQL cluster that Patroni runs",
+		Procedures: []string{"switchover", "failover"}, Site: func() any { return new(site) }, Build: build}
 }
 
 // site is the configuration file. Everything in it is explained in site.example.yaml.
@@ -46,12 +42,8 @@ func build(_ context.Context, path, name string) (failover.Procedure, io.Closer,
 	if err := runbook.ReadConfig(path, &s); err != nil {
 		return failover.Procedure{}, nil, err
 	}
-	trust := failover.TLS{RootsFile: s.Roots}
-	config := patroni.Config{Members: s.Members, User: s.User, TLS: trust, InsecureClear: s.InsecureClear}
-	if s.User != "" {
-		config.Password = s.Password.Func()
-	}
-	c, err := patroni.New(config)
+	c, err := patroni.New(patroni.Config{Members: s.Members, User: s.User, Password: s.Password.Func(),
+		TLS: failover.TLS{RootsFile: s.Roots}, InsecureClear: s.InsecureClear})
 	if err != nil {
 		return failover.Procedure{}, nil, err
 	}

@@ -32,8 +32,7 @@ func Faults() []Fault {
 type Door struct {
 	API    http.Handler // of a real Patroni: an httputil.ReverseProxy
 	Orders atomic.Int32 // POST requests that have reached it
-
-	armed atomic.Pointer[armed]
+	armed  atomic.Pointer[armed]
 }
 
 type armed struct {
