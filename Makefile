@@ -11,7 +11,7 @@ PEER_PACKAGES = openssh-server openssh-client openssh-sftp-server ksh dash bash 
 # Tests that go through every order, fault or crash, do something very often, or start very many programs. They run without the
 # race detector, and not in make quick.
 LONG_TESTS = Explore|CalledUnchangedBehind|KillAt|Crash|Fault|EveryStep|Launches|Races|FillsUp|Tombstones|Waited|Undo|Million|Thousand|HundredMeg|$\
-	TwoPairs|TwoDriver|TwoUpgrades|JobBegins|BehindASwitchover|AnswersReach|PlanIsRunAs|SwitchoverAndBack|PersonRunsTheInstaller|RollbackFrom|MarksThat|AtTheGate|RunByHand|PreflightLooks|WhileAMoveWaits|JudgedOverREST|DocumentedWords|FlippedBit|FromTheFile|StartsInPart|ALargeCopy|Grammar|Cost|ProcessThatDies|HeapDoesNot
+	TwoPairs|TwoDriver|TwoUpgrades|JobBegins|BehindASwitchover|AnswersReach|PlanIsRunAs|SwitchoverAndBack|PersonRunsTheInstaller|RollbackFrom|MarksThat|AtTheGate|RunByHand|PreflightLooks|WhileAMoveWaits|JudgedOverREST|DocumentedWords|FlippedBit|FromTheFile|StartsInPart|ALargeCopy|Grammar|Cost|ProcessThatDies|HeapDoesNot|QuietIs|AfterAReboot
 
 # Packages that make quick leaves out: they kill whole programs, or need real servers.
 SLOW = /examples/drill$$|/examples/symitar-failover$$|/internal/peers$$
