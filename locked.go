@@ -25,7 +25,7 @@ func (r *run) locked(ctx context.Context, work func(context.Context) error) erro
 		return err
 	}
 	// The caller's deadline may be what ended the work.
-	rerr := r.lockCall(context.WithoutCancel(ctx), "release the lock",
+	rerr := lockCall(context.WithoutCancel(ctx), "release the lock",
 		func(ctx context.Context) error { return r.p.Lock.Release(ctx, r.claim) })
 	if rerr != nil && OutcomeOf(rerr) != NotApplied && outcomesIn(rerr) == nil {
 		if ours, lookErr := r.lockIsOurs(ctx); !ours && lookErr == nil {
@@ -45,7 +45,7 @@ func (r *run) locked(ctx context.Context, work func(context.Context) error) erro
 	return errors.Join(err, rerr)
 }
 
-func (r *run) lockCall(ctx context.Context, what string, fn func(context.Context) error) error {
+func lockCall(ctx context.Context, what string, fn func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
 	defer cancel()
 	return do(ctx, what, fn)
@@ -55,7 +55,7 @@ func (r *run) lockCall(ctx context.Context, what string, fn func(context.Context
 // this very journal left is taken over: the store lets only one holder write at a time, so that one is gone. A holder
 // that the journal does not know has a copy of it, perhaps on a cloned machine that has the same name and disk.
 func (r *run) acquire(ctx context.Context) error {
-	err := r.lockCall(ctx, "take the lock", func(ctx context.Context) error { return r.p.Lock.Acquire(ctx, r.claim) })
+	err := lockCall(ctx, "take the lock", func(ctx context.Context) error { return r.p.Lock.Acquire(ctx, r.claim) })
 	if err == nil {
 		return nil
 	}
@@ -69,7 +69,7 @@ func (r *run) acquire(ctx context.Context) error {
 			Next: "run again with the same journal once the target can be reached: it knows its own lock; nothing else was " +
 				"changed", Err: fmt.Errorf("%w: %w", ErrInDoubt, errors.Join(err, lookErr))}
 	}
-	if holder, held, holderErr := r.lockHolder(ctx); holderErr == nil && held && r.left(holder) {
+	if holder, held, holderErr := lockHolder(ctx, r.p.Lock); holderErr == nil && held && r.left(holder) {
 		return r.takeOver(ctx, []Claim{holder}, "the journal is open for this run only, so the holder of the lock is gone")
 	}
 	return r.fail("take the lock",
@@ -85,7 +85,7 @@ func (r *run) left(by Claim) bool {
 
 // lockIsOurs reads whose the lock is. The caller's deadline may be what cut an answer off.
 func (r *run) lockIsOurs(ctx context.Context) (bool, error) {
-	err := r.lockCall(context.WithoutCancel(ctx), "check the lock",
+	err := lockCall(context.WithoutCancel(ctx), "check the lock",
 		func(ctx context.Context) error { return r.p.Lock.Check(ctx, r.claim) })
 	if errors.Is(err, ErrLockLost) {
 		return false, nil
@@ -93,9 +93,9 @@ func (r *run) lockIsOurs(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-func (r *run) lockHolder(ctx context.Context) (claim Claim, held bool, err error) {
-	err = r.lockCall(context.WithoutCancel(ctx), "read the lock", func(ctx context.Context) (err error) {
-		claim, held, err = r.p.Lock.Holder(ctx)
+func lockHolder(ctx context.Context, lock Lock) (claim Claim, held bool, err error) {
+	err = lockCall(context.WithoutCancel(ctx), "read the lock", func(ctx context.Context) (err error) {
+		claim, held, err = lock.Holder(ctx)
 		return err
 	})
 	if errors.Is(err, ErrUnresponsive) {
@@ -106,7 +106,7 @@ func (r *run) lockHolder(ctx context.Context) (claim Claim, held bool, err error
 
 // takeOver replaces the holders of the lock and records how that ended.
 func (r *run) takeOver(ctx context.Context, from []Claim, evidence string) error {
-	err := r.lockCall(ctx, "take the lock over", func(ctx context.Context) error {
+	err := lockCall(ctx, "take the lock over", func(ctx context.Context) error {
 		if all, several := r.p.Lock.(allLocks); several {
 			return all.takeOver(ctx, r.claim, func(holder Claim) bool {
 				return r.left(holder) || slices.ContainsFunc(from, func(c Claim) bool { return c.ID == holder.ID })
@@ -144,7 +144,7 @@ func (r *run) lockStillOurs(ctx context.Context) error {
 	if r.p.Lock == nil {
 		return nil
 	}
-	if err := r.lockCall(ctx, "check the lock",
+	if err := lockCall(ctx, "check the lock",
 		func(ctx context.Context) error { return r.p.Lock.Check(ctx, r.claim) }); err != nil {
 		return r.fail("check the lock", "find out who took the lock over before anything else is changed", NotApplied, err)
 	}
@@ -161,10 +161,9 @@ func (p Procedure) LockHolders(ctx context.Context) (holders []Claim, err error)
 	case !several:
 		locks = allLocks{p.Lock}
 	}
-	r, failed := &run{p: p}, []error(nil)
+	var failed []error
 	for _, lock := range locks {
-		r.p.Lock = lock
-		claim, held, err := r.lockHolder(ctx)
+		claim, held, err := lockHolder(ctx, lock)
 		if held && !slices.ContainsFunc(holders, func(other Claim) bool { return other.ID == claim.ID }) {
 			holders = append(holders, claim)
 		}

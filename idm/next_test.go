@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/01b61c5c/failover"
-	"github.com/01b61c5c/failover/failovertest"
 	"github.com/01b61c5c/failover/idm"
 	"github.com/01b61c5c/failover/idm/idmtest"
 )
@@ -22,9 +21,7 @@ import (
 func TestTheGapIsClosedBehindARestartOfTheTarget(t *testing.T) {
 	m := newMove(t, pair())
 	p := m.switchover("srv1", "srv2")
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	o, stop := options(j), make(chan struct{})
 	o.Stop = stop
 	o.Observer = func(e failover.Event) {
@@ -32,7 +29,7 @@ func TestTheGapIsClosedBehindARestartOfTheTarget(t *testing.T) {
 			close(stop)
 		}
 	}
-	_, err = p.Run(t.Context(), o)
+	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrStopped)
 	m.tree.Server("srv2").Kill()
 	require.NoError(t, m.tree.Server("srv2").Start())
@@ -62,9 +59,7 @@ func TestAPositionThatIsToBeCopiedIsCopied(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, plan.String(), "DirXML-DriverStorage", "the plan names the driver")
 
-	j, err := failovertest.JournalAt(m.journal("back"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("back")
 	run := options(j)
 	run.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
 		if q.Step.ID == "prepare/positions" {

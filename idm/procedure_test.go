@@ -80,6 +80,15 @@ func (m *move) failover(change func(*idm.FailoverOptions)) failover.Procedure {
 
 func (m *move) journal(name string) string { return filepath.Join(m.dir, name+".journal") }
 
+// openJournal opens the journal of that name until the test ends.
+func (m *move) openJournal(name string) *failover.Journal {
+	m.t.Helper()
+	j, err := failovertest.JournalAt(m.journal(name))
+	require.NoError(m.t, err)
+	m.t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
 func yes(_ context.Context, q failover.Request) (failover.Statement, error) {
 	return failover.Statement{By: "ann", Says: q.Step.ID + " is done", Reason: "I did it"}, nil
 }
@@ -173,9 +182,7 @@ func TestPrepareWaitsForTheEngine(t *testing.T) {
 	m := newMove(t, idmtest.Config{Association: idmtest.AssociationAfterRestart,
 		Servers: []idmtest.ServerConfig{{Name: "srv1"}, {Name: "srv2", OutsideSet: true}}})
 	p := m.prepare()
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	o := options(j)
 	restarted := false
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
@@ -187,7 +194,7 @@ func TestPrepareWaitsForTheEngine(t *testing.T) {
 		}
 		return yes(ctx, q)
 	}
-	_, err = p.Run(t.Context(), o)
+	_, err := p.Run(t.Context(), o)
 	require.NoError(t, err)
 	require.True(t, restarted)
 	m.stand("srv1", "srv2", idmtest.StartAuto)
@@ -344,9 +351,7 @@ func TestAServerThatDoesNotTakeTheInferredOperations(t *testing.T) {
 			Text: "unrecognized extended operation", Times: -1})
 	}
 	p := m.switchover("srv1", "srv2")
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	o := options(j)
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
 		s := q.Step

@@ -18,9 +18,7 @@ import (
 func TestUndoOfASwitchover(t *testing.T) {
 	m := newMove(t, pair())
 	p := m.switchover("srv1", "srv2")
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	o := options(j)
 	o.Confirm = func(ctx context.Context, q failover.Request) (failover.Statement, error) {
 		if q.Step.ID == "finish/all-good" {
@@ -28,7 +26,7 @@ func TestUndoOfASwitchover(t *testing.T) {
 		}
 		return yes(ctx, q)
 	}
-	_, err = p.Run(t.Context(), o)
+	_, err := p.Run(t.Context(), o)
 	require.ErrorIs(t, err, failover.ErrWaiting)
 	m.stand("srv2", "srv1", idmtest.StartManual)
 	_, err = p.Undo(t.Context(), o)
@@ -50,9 +48,7 @@ func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
 		p, err := idm.Switchover(idm.SwitchoverOptions{Route: m.route(open(t, m.tree, "srv2")),
 			Source: open(t, m.tree, "srv1"), Gap: gap})
 		require.NoError(t, err)
-		j, err := failovertest.JournalAt(m.journal("x"))
-		require.NoError(t, err)
-		defer j.Close() //nolint:errcheck // test
+		j := m.openJournal("x")
 		o := options(j)
 		o.Observer = func(e failover.Event) {
 			if e.Kind == failover.EventIntent && e.Step.ID == "start/enable-manual" {
@@ -79,9 +75,7 @@ func TestUndoCatchesUpWhatTheSourceMissed(t *testing.T) {
 func TestUndoBeforeTheDriversWereDisabledSynchronizesNothing(t *testing.T) {
 	m := newMove(t, pair())
 	p := m.switchover("srv1", "srv2")
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	o := options(j)
 	stop := make(chan struct{})
 	o.Stop = stop
@@ -91,7 +85,7 @@ func TestUndoBeforeTheDriversWereDisabledSynchronizesNothing(t *testing.T) {
 			close(stop)
 		}
 	}
-	_, err = p.Run(t.Context(), o)
+	_, err := p.Run(t.Context(), o)
 	require.Error(t, err)
 	o.Stop, o.Observer = nil, nil
 	_, err = p.Undo(t.Context(), o)
@@ -109,9 +103,7 @@ func TestUndoOfAFailover(t *testing.T) {
 	p := m.failover(nil)
 	m.mustRun(p, "x")
 	m.stand("srv2", "", idmtest.StartAuto)
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	r, err := p.Undo(t.Context(), options(j))
 	require.NoError(t, err, "%s", r)
 	for _, d := range m.drivers {
@@ -251,9 +243,7 @@ func TestAnUndoLeavesTheOtherServersOfAJobAlone(t *testing.T) {
 	p := m.switchover("srv1", "srv2")
 	m.mustRun(p, "x")
 	require.NoError(t, one.AddToServerList(t.Context(), job, third))
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	r, err := p.Undo(t.Context(), options(j))
 	require.NoError(t, err, "%s", r)
 	require.ElementsMatch(t, []string{one.DN(), third}, m.tree.Get("srv1", job, "DirXML-ServerList"))
@@ -274,9 +264,7 @@ func TestAnUndoStartsWhatWasStarting(t *testing.T) {
 		s.Apply = func(ctx context.Context) error { return errors.Join(one.Start(ctx, driver), apply(ctx)) }
 	})
 	m.mustRun(p, "x")
-	j, err := failovertest.JournalAt(m.journal("x"))
-	require.NoError(t, err)
-	defer j.Close() //nolint:errcheck // test
+	j := m.openJournal("x")
 	r, err := p.Undo(t.Context(), options(j))
 	require.NoError(t, err, "%s", r)
 	require.Equal(t, idmtest.StateRunning, m.tree.Server("srv1").State(driver))
